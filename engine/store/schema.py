@@ -1,0 +1,267 @@
+"""The tables, once for SQLite and PostgreSQL. `migrations/` builds exactly these; a test compares both.
+
+What shapes them:
+
+- State lives in narrow rows, content apart: updating a state beside two kilobytes of content costs five times as much.
+- Hot tables grow at their end and have no other index than they need; a row keeps its size when its state changes.
+- An attempt under way is a mark on its lane (`begun`, `epoch`, `begun_at`); it becomes an `attempt` row when it ends or
+  when the engine that began it is found dead. Lane position is the delivery's id, which grows with the message's sequence.
+- Keys reach their indexes sorted and many at a time (`keys.py`, `duplicates.py`): single rows at random places would cost
+  a page of the log each.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+from engine.store.words import PARKED, RECEIVED, REJECTED, WAITING
+
+SCHEMA: Final = 1  # raised by every migration
+CHUNK: Final = 1 << 20  # bytes of content in one row
+
+# What a query must say, word for word, to be served by `message_unusual`.
+UNUSUAL_MESSAGE: Final = f"state IN ({PARKED}, {REJECTED})"
+
+metadata: Final = MetaData()
+
+# PostgreSQL: rows that change soon after they are written find room beside themselves, and are swept often.
+_BUSY: Final[dict[str, Any]] = {"postgresql_with": {"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.02}}
+
+_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite's INTEGER PRIMARY KEY is the row's own address
+_INSTANT = BigInteger  # microseconds since 1970
+_WORD = SmallInteger  # a number of `name`
+_FLAG = SmallInteger
+
+
+def _key(name: str, kind: Any = _ID) -> Column[int]:
+    return Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _number(name: str, kind: Any = _ID) -> Column[int]:
+    return Column(name, kind, nullable=False)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+# ── the store itself ───────────────────────────────────────────────────────────────────────────────────────────────
+
+meta = Table(
+    "meta",
+    metadata,
+    _key("one", SmallInteger),  # always 1
+    _number("schema", Integer),
+    _text("store"),  # this store's own name, for those who keep a copy of it
+    _number("epoch"),  # how often it was opened: what an older engine still does changes nothing
+    _text("node"),
+    _number("commits"),  # PostgreSQL only: the last commit's number, read back when its answer was lost
+    _number("keyed"),  # control ids of messages up to this one are in `business_key`
+    _number("deduped"),  # dedupe keys of messages up to this one are in `dedupe`
+    _number("created_at", _INSTANT),
+    **_BUSY,
+)
+
+alembic_version = Table("alembic_version", metadata, Column("version_num", Text, primary_key=True))
+
+name = Table("name", metadata, _key("id", Integer), Column("text", Text, nullable=False, unique=True))
+
+
+def _owned(title: str) -> Table:
+    return Table(
+        title,
+        metadata,
+        _key("id", SmallInteger),
+        Column("name", Text, nullable=False, unique=True),
+        _number("state", _WORD),
+        _text("reason"),
+        _number("since", _INSTANT),
+        _text("node"),  # its owner, once there are several nodes
+        _number("epoch"),
+    )
+
+
+channel = _owned("channel")
+destination = _owned("destination")
+
+# ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+message = Table(
+    "message",
+    metadata,
+    _key("id"),
+    _number("channel", SmallInteger),
+    _number("state", _WORD),
+    _number("admitted", _WORD),  # the state it was taken in: what its acknowledgement said
+    _number("received_at", _INSTANT),
+    _text("peer"),
+    _text("kind"),
+    _text("control_id"),
+    _text("sender"),
+    _text("version"),
+    _text("processing_id"),
+    Column("digest", LargeBinary, nullable=False),
+    Column("dedupe_key", LargeBinary),
+    _number("size", Integer),
+    Column("reason", Text),  # of intake
+    Column("park_reason", _WORD),
+    Column("original", _ID),  # of a duplicate
+    Column("replay_of", _ID),
+    Column("part_of", _ID),
+    Column("ack", _WORD),
+    Column("confirmation", _WORD),
+)
+Index("message_received", message.c.channel, message.c.id, **_where(f"state = {RECEIVED}"))
+Index("message_unusual", message.c.state, message.c.id, **_where(UNUSUAL_MESSAGE))
+
+content = Table(
+    "content",
+    metadata,
+    _key("owner"),  # a message or a delivery: their ids come from one sequence
+    Column("content", LargeBinary, nullable=False),
+)
+
+chunk = Table(
+    "chunk",  # what is beyond the first CHUNK bytes
+    metadata,
+    _key("owner"),
+    _key("n", Integer),
+    Column("content", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+dedupe = Table(
+    "dedupe",  # of messages up to `meta.deduped`
+    metadata,
+    _key("channel", SmallInteger),
+    Column("key", LargeBinary, primary_key=True),
+    _key("message_id"),
+    sqlite_with_rowid=False,
+)
+
+translation = Table(
+    "translation",  # what became of a message
+    metadata,
+    _key("message_id"),
+    _number("translated_at", _INSTANT),
+    _number("config", Integer),
+    _number("first_delivery"),  # its deliveries have successive ids
+    _number("deliveries", Integer),
+    Column("reason", Text),
+    Column("keys", Text),  # JSON: ["number of the name:value", …]
+    Column("not_taken", Text),  # JSON: [[route, why], …]
+)
+
+# ── business keys ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+fresh_key = Table("fresh_key", metadata, _key("message_id"), _text("keys"), **_BUSY)
+
+run = Table(
+    "run",
+    metadata,
+    _key("id", Integer),
+    _number("first_message"),  # messages of this stretch: a map from time to ids
+    _number("last_message"),
+    _number("first_received", _INSTANT),
+    _number("last_received", _INSTANT),
+)
+
+business_key = Table(
+    "business_key",
+    metadata,
+    _key("run", Integer),
+    Column("key", Text, primary_key=True),  # `number of the name:value`
+    _key("message_id"),
+    sqlite_with_rowid=False,
+)
+
+# ── deliveries ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+delivery = Table(
+    "delivery",
+    metadata,
+    _key("id"),
+    _number("message_id"),
+    _number("ordinal", Integer),  # within its message, from 1
+    _number("channel", SmallInteger),
+    _number("route", Integer),
+    _number("destination", SmallInteger),
+    _number("state", _WORD),
+    _number("attempts", Integer),  # that have ended
+    _number("in_doubt", _FLAG),  # one of them may have arrived
+    _number("lane"),
+    _number("lanes", SmallInteger),  # in how many it stands; more than one: see `crossing`
+    _number("created_at", _INSTANT),
+    _number("changed_at", _INSTANT),  # when its state last changed
+    _text("identity"),
+    _text("idempotency_key"),
+    _text("kind"),
+    _text("action"),
+    _number("content_type", Integer),
+    _number("content"),  # whose content it has: its own, or its message's where nothing was changed
+    _number("size", Integer),
+    Column("reason", Text),
+    Column("confirmation", _WORD),
+    **_BUSY,
+)
+undelivered = Table(
+    "undelivered",  # those that ended otherwise; an index on `delivery` would cost every delivery
+    metadata,
+    _key("state", _WORD),
+    _key("delivery"),
+    sqlite_with_rowid=False,
+)
+
+lane = Table(
+    "lane",
+    metadata,
+    _key("id"),
+    _number("destination", SmallInteger),
+    _number("channel", SmallInteger),
+    _text("order_key"),
+    _number("state", _WORD),  # waiting, sending or blocked
+    _number("due", _INSTANT),  # 0: now
+    _number("head"),
+    _number("more", _FLAG),  # others stand behind the head
+    _number("begun"),  # the last delivery under way; 0: none
+    _number("epoch"),
+    _number("begun_at", _INSTANT),
+    **_BUSY,
+)
+Index("lane_ready", lane.c.destination, lane.c.due, lane.c.head, **_where(f"state = {WAITING}"))
+
+place = Table("place", metadata, _key("lane"), _key("delivery"), sqlite_with_rowid=False, **_BUSY)  # all but the heads
+
+crossing = Table("crossing", metadata, _key("delivery"), _key("lane"), sqlite_with_rowid=False)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    _key("delivery"),
+    _key("n", Integer),
+    _number("epoch"),
+    _number("started_at", _INSTANT),
+    _number("ended_at", _INSTANT),
+    _number("outcome", _WORD),
+    _number("in_doubt", _FLAG),
+    Column("reason", Text),
+    Column("reply", LargeBinary),
+    sqlite_with_rowid=False,
+)

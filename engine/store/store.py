@@ -1,0 +1,181 @@
+"""The store as the pipeline sees it (`engine.contracts.Store`): verbs in the reactor's thread, the work elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+
+from engine.contracts import Runtime
+from engine.errors import StoreError, WardlineError
+from engine.events import Committed
+from engine.model import Admission, Delivery, DestinationState, Message, Opened, Settlement, Taken, Translation
+from engine.store import commit, reads
+from engine.store.commit import Committer, Done, Job
+from engine.store.driver import Driver, Reader
+from engine.store.prepare import prepare
+from engine.store.recovery import recover
+from engine.store.tail import Tail
+from engine.store.writer import InlineWriter, ThreadedWriter
+
+
+class SqlStore:
+    """Made by `open_store`."""
+
+    def __init__(
+        self, committer: Committer, reader: Reader, runtime: Runtime, on_failure: Callable[[Exception], None], threaded: bool
+    ) -> None:
+        self._runtime, self._on_failure = runtime, on_failure
+        self._tail = Tail(committer.ledger.next_id - 1)
+        self._quiet: set[str] = set()  # destinations known to have nothing that could begin
+        self._failure: StoreError | None = None
+        self._closed: Deferred[None] | None = None
+        self.warnings: list[str] = committer.ledger.driver.warnings()
+        seconds = runtime.clock.seconds
+        self._writer: ThreadedWriter | InlineWriter
+        self._reads: reads.ThreadedReads | reads.InlineReads
+        if threaded:
+            from engine import reactor
+
+            call = reactor.loop_of(reactor.install()).call_soon_threadsafe
+            self._writer = ThreadedWriter(committer, seconds, call, self._finish, self._fail)
+            self._reads = reads.ThreadedReads(reader, call)
+        else:
+            self._writer = InlineWriter(committer, seconds, self._finish, self._fail)
+            self._reads = reads.InlineReads(reader)
+
+    # ── verbs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self, admission: Admission) -> Deferred[Taken]:
+        return self._submit(commit.TAKE, admission, 1, len(admission.content))
+
+    def translated(self, translations: Sequence[Translation]) -> Deferred[None]:
+        size = sum(len(outgoing.content) for one in translations for outgoing in one.outgoings)
+        return self._submit(commit.TRANSLATED, translations, len(translations), size)
+
+    def take_due(self, destination: str, room: int, window: int) -> Deferred[list[Delivery]]:
+        return self._submit(commit.TAKE_DUE, (destination, room, window), 1, 0)
+
+    def attempted(self, settlements: Sequence[Settlement]) -> Deferred[None]:
+        return self._submit(commit.ATTEMPTED, settlements, len(settlements), 0)
+
+    def steer(self, destination: str, state: DestinationState, reason: str = "") -> Deferred[None]:
+        """Pause, hold or start a destination; it stays so when the engine is started again. One that is not running
+        gives no deliveries."""
+        return self._submit(commit.STEER, (destination, state, reason, self._runtime.now()), 1, 0)
+
+    def _submit(self, verb: int, load: Any, items: int, size: int) -> Deferred[Any]:
+        if self._failure is not None or self._closed is not None:
+            return self._refuse()
+        answer: Deferred[Any] = Deferred()
+        self._writer.submit(Job(verb, load, answer, items, size))
+        return answer
+
+    def _refuse(self) -> Deferred[Any]:
+        return fail(self._failure or StoreError("the store is closed"))
+
+    # ── reads ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def untranslated(self, channel: str, after: int, limit: int) -> Deferred[list[Message]]:
+        if self._failure is not None or self._closed is not None:
+            return self._refuse()
+        found = self._tail.after(channel, after, limit)
+        if found is not None:
+            return succeed(found)
+        floor = self._tail.floor(channel)
+
+        def read(answer: tuple[list[Message], bool]) -> list[Message]:
+            messages, everything = answer
+            self._tail.read(channel, after, messages, everything, floor)
+            return messages
+
+        return self._reads.ask(reads.untranslated, channel, after, limit).addCallback(read)
+
+    def next_due(self, destination: str) -> Deferred[int]:
+        if self._failure is not None or self._closed is not None:
+            return self._refuse()
+        if destination in self._quiet:
+            return succeed(0)
+        return self._reads.ask(reads.next_due, destination)
+
+    # ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def close(self) -> Deferred[None]:
+        if self._closed is None:
+            self._closed = Deferred()
+            self._reads.close()
+            if self._failure is None:
+                self._writer.close(self._gone)
+            else:  # the writer has ended and given back the lock
+                self._gone()
+        waiting: Deferred[None] = Deferred()
+        self._closed.addCallback(lambda _: waiting.callback(None))
+        return waiting
+
+    def _gone(self) -> None:
+        if self._closed is not None and not self._closed.called:
+            self._closed.callback(None)
+
+    # ── what the writer tells, in the reactor's thread ─────────────────────────────────────────────────────────────
+
+    def _finish(self, done: Done, seconds: float) -> None:
+        tail = self._tail
+        if done.stirred:
+            self._quiet.clear()
+        self._quiet |= done.quiet
+        for channel, number in done.translated:
+            tail.remove(channel, number)
+        for message in done.messages:
+            tail.add(message)
+        self._runtime.emit(Committed(done.items, seconds))
+        for answer, result in done.answers:
+            if isinstance(result, Exception):
+                answer.errback(Failure(result))
+            else:
+                answer.callback(result)
+
+    def _fail(self, failure: StoreError, waiting: list[Deferred[Any]]) -> None:
+        first = self._failure is None
+        self._failure = self._failure or failure
+        if first:
+            self._on_failure(failure)
+        for answer in [*waiting, *self._writer.abandoned()]:
+            answer.errback(Failure(failure))
+        self._gone()
+
+
+def open_store(
+    url: str, runtime: Runtime, on_failure: Callable[[Exception], None], *, threaded: bool = True
+) -> tuple[SqlStore, Opened]:
+    """Create or migrate the store at `url`, take its lock, recover what was under way, and return it ready.
+
+    `sqlite:///site.db`, `sqlite:////absolute/site.db` or `postgresql://user@host/database`. With `threaded=False` every
+    verb is committed at once in the caller. Raises StoreBusy where another engine holds it, StoreTooNew for a store of a
+    later release, StoreError for anything else.
+    """
+    driver, read = _drivers(url)
+    try:
+        prepare(driver, runtime.now())
+        ledger, opened = recover(driver, runtime.now)
+        reader = read(url)
+    except BaseException as error:
+        driver.rollback()
+        driver.close()
+        if isinstance(error, Exception) and not isinstance(error, WardlineError):
+            raise StoreError(f"{url} cannot be opened: {error}") from error
+        raise
+    return SqlStore(Committer(ledger), reader, runtime, on_failure, threaded), opened
+
+
+def _drivers(url: str) -> tuple[Driver, Callable[[str], Reader]]:
+    if url.startswith(("postgresql://", "postgres://")):
+        try:
+            from engine.store.postgres import PostgresDriver, PostgresReader
+        except ImportError as error:
+            raise StoreError("PostgreSQL needs its driver: pip install 'wardline[postgres]'") from error
+        return PostgresDriver(url), PostgresReader
+    from engine.store.sqlite import SqliteDriver, SqliteReader
+
+    return SqliteDriver(url), SqliteReader

@@ -1,0 +1,123 @@
+"""The stage between two stores of the same message: claim what was received, have it translated, record what became of it.
+
+Each channel has one cursor and one worker. Batches are translated ahead, and recorded in the order of the commits that
+took the messages; a message's state and all its deliveries are one transaction.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from engine import events
+from engine.contracts import Channel, Runtime, Store
+from engine.errors import StoreBusy, StoreError, StoreFull, WardlineError
+from engine.model import MessageState, ParkReason, Translation
+from engine.pipeline.translators import Translator
+from engine.pipeline.worker import UNTIL_WOKEN
+
+BATCH = 32  # messages: some milliseconds of work
+AHEAD = 3  # batches under way: one being translated, one waiting for it, one being recorded
+
+
+class Translating:
+    """The worker's step for one channel. `recorded` is called with the destinations that have new deliveries."""
+
+    def __init__(
+        self, channel: Channel, translator: Translator, store: Store, runtime: Runtime, recorded: Callable[[set[str]], None]
+    ) -> None:
+        self._channel = channel
+        self._translator = translator
+        self._store = store
+        self._runtime = runtime
+        self._recorded = recorded
+        self._cursor = 0  # the last message that was claimed
+        self._ahead: deque[Deferred[list[Translation]]] = deque()
+        self._recording: Deferred[None] | None = None
+        self._batch: list[Translation] = []  # what is being recorded
+
+    async def step(self) -> float:
+        try:
+            return await self._round()
+        except BaseException:
+            self._begin_again()
+            raise
+
+    async def _round(self) -> float:
+        while len(self._ahead) < AHEAD:
+            messages = await self._store.untranslated(self._channel.name, self._cursor, BATCH)
+            if not messages:
+                break
+            self._cursor = messages[-1].id
+            self._ahead.append(self._translator.translate(self._channel.name, messages))
+        if not self._ahead:
+            await self._recorded_before()
+            return UNTIL_WOKEN
+        translations = await self._ahead[0]
+        self._ahead.popleft()
+        await self._recorded_before()
+        self._recording = self._store.translated(translations)
+        self._recording.addCallback(lambda _: self._tell(translations))
+        self._batch = translations
+        return 0
+
+    async def _recorded_before(self) -> None:
+        """The batch before is on disk."""
+        recording, self._recording = self._recording, None
+        if recording is None:
+            return
+        try:
+            await recording
+        except (StoreError, StoreFull, StoreBusy):
+            raise
+        except Exception:
+            await self._one_by_one(self._batch)
+
+    async def _one_by_one(self, batch: Sequence[Translation]) -> None:
+        """The store refused a batch for what is in it. One that cannot be recorded parks, so that the others go on."""
+        for one in batch:
+            recorded = one
+            try:
+                await self._store.translated([one])
+            except (StoreError, StoreFull, StoreBusy):
+                raise
+            except WardlineError:
+                continue  # it waits for this no more
+            except Exception as error:
+                why = f"{type(error).__name__} while recording it"
+                recorded = Translation(
+                    one.message_id, one.channel, MessageState.PARKED, why, ParkReason.POISON, config=one.config
+                )
+                await self._store.translated([recorded])
+            self._tell([recorded])
+
+    def _begin_again(self) -> None:
+        """What could not be recorded is still untranslated: claim it from the store once more. What is on its way to the
+        store meanwhile is refused there if it comes twice, and claimed no more once it is recorded."""
+        self._cursor = 0
+        unwanted: list[Deferred[Any]] = [*self._ahead, *([self._recording] if self._recording is not None else [])]
+        for answer in unwanted:
+            answer.addErrback(_ignored)
+        self._ahead.clear()
+        self._recording = None
+
+    def _tell(self, translations: Iterable[Translation]) -> None:
+        destinations: set[str] = set()
+        emit = self._runtime.emit
+        for done in translations:
+            if done.state is MessageState.TRANSLATED:
+                emit(events.Translated(done.channel, done.message_id, len(done.outgoings)))
+                destinations.update([outgoing.destination for outgoing in done.outgoings])
+            elif done.state is MessageState.PARKED:
+                emit(events.Parked(done.channel, done.message_id, done.park_reason, done.reason))
+            else:
+                emit(events.Filtered(done.channel, done.message_id, done.reason))
+        if destinations:
+            self._recorded(destinations)
+
+
+def _ignored(failure: object) -> None:
+    """The first failure has been told; those of the batches behind it say nothing new."""

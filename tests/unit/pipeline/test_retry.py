@@ -1,0 +1,78 @@
+"""The retry policy, as one table."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.contracts import RetryPolicy
+from engine.model import (
+    Busy,
+    Close,
+    Delivered,
+    Delivery,
+    DeliveryState,
+    Hold,
+    Misconfigured,
+    Outcome,
+    Refused,
+    Retry,
+    Unknown,
+    Unreached,
+)
+from engine.pipeline.retry import SECOND, backoff, decide
+
+NOW = 1_800_000_000 * SECOND
+POLICY = RetryPolicy(first=1, up_to=300)
+PATIENT = RetryPolicy(first=1, up_to=300, refusals=3)
+HURRIED = RetryPolicy(first=1, up_to=300, give_up_after=60)
+
+
+def delivery(attempts: int = 1, created_at: int = NOW) -> Delivery:
+    return Delivery(
+        7, 6, "charges", "billing", "billing-api", b"{}", "application/json", "X-1", "", 3, attempts, created_at, False
+    )
+
+
+TABLE = [
+    # policy, attempts so far, failures in a row, outcome → decision (at full roll)
+    (POLICY, 1, 0, Delivered(b"ok"), Close(DeliveryState.DELIVERED)),
+    (POLICY, 9, 5, Delivered(b"ok"), Close(DeliveryState.DELIVERED)),
+    (POLICY, 1, 0, Refused("AE PID-3"), Close(DeliveryState.PARKED, "AE PID-3")),
+    (PATIENT, 2, 1, Refused("AR"), Retry(NOW + 2 * SECOND)),
+    (PATIENT, 3, 1, Refused("AR"), Close(DeliveryState.PARKED, "AR")),
+    (POLICY, 1, 1, Unreached("connection refused"), Retry(NOW + 1 * SECOND)),
+    (POLICY, 1, 4, Unreached("connection refused"), Retry(NOW + 8 * SECOND)),
+    (POLICY, 4, 1, Unknown("no answer in 30 s"), Retry(NOW + 8 * SECOND)),
+    (POLICY, 40, 40, Unknown("no answer in 30 s"), Retry(NOW + 300 * SECOND)),
+    (POLICY, 1, 1, Busy("503", after=120), Retry(NOW + 120 * SECOND)),
+    (POLICY, 4, 4, Busy("503"), Retry(NOW + 8 * SECOND)),
+    (POLICY, 1, 1, Misconfigured("401"), Hold("401")),
+    (HURRIED, 1, 1, Misconfigured("401"), Hold("401")),
+    (HURRIED, 1, 7, Unreached("down"), Close(DeliveryState.EXPIRED, "gave up after 60 s; last answer: down")),
+    (HURRIED, 1, 1, Unreached("down"), Retry(NOW + 1 * SECOND)),
+]
+
+
+@pytest.mark.parametrize(("policy", "attempts", "failures", "outcome", "expected"), TABLE)
+def test_decisions(policy: RetryPolicy, attempts: int, failures: int, outcome: Outcome, expected: object) -> None:
+    assert decide(policy, delivery(attempts), outcome, NOW, 1.0, failures) == expected
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_backoff_is_bounded_and_never_nought(failures: int, roll: float) -> None:
+    assert 0.1 <= backoff(POLICY, failures, roll) <= 300
+
+
+@given(st.sampled_from([Unreached("x"), Unknown("x"), Busy("x")]), st.integers(1, 50), st.floats(0, 1, exclude_max=True))
+def test_without_a_limit_nothing_that_may_pass_is_ever_given_up(outcome: Outcome, attempts: int, roll: float) -> None:
+    decision = decide(POLICY, delivery(attempts), outcome, NOW, roll, attempts)
+    assert isinstance(decision, Retry)
+    assert decision.at > NOW
+
+
+@given(st.sampled_from([Unreached("x"), Unknown("x"), Busy("x"), Refused("x"), Misconfigured("x")]), st.integers(1, 50))
+def test_only_delivered_is_success(outcome: Outcome, attempts: int) -> None:
+    decision = decide(HURRIED, delivery(attempts), outcome, NOW, 0.5, attempts)
+    assert decision != Close(DeliveryState.DELIVERED)

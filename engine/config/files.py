@@ -1,0 +1,168 @@
+"""The files of a site as declarations: from these come validation, JSON Schema for editors and the reference pages.
+
+Where a key holds something that another part declares (a connector's options, a format's, an expression), the declaration
+here only says so; `channels` and `destinations` take those apart themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+
+from engine.quantities import Address, Duration, Rate
+from engine.registry import Options
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+
+def named(name: str) -> str:
+    """`name`, if it is one. Raises ValueError."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"'{name[:64]}' is no name: letters, digits, - and _, beginning with a letter, at most 64")
+    return name
+
+
+Name = Annotated[str, AfterValidator(named), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})]
+"""Letters, digits, `-` and `_`, beginning with a letter."""
+
+Expression = Annotated[str, Field(pattern=r"^=", json_schema_extra={"x-expression": True})]
+"""`=` and an expression, as in a spreadsheet."""
+
+Connection = Annotated[dict[str, Any], Field(json_schema_extra={"x-connector": True})]
+"""One key, the connector's name, with its options below it."""
+
+
+def _timezone(name: str) -> str:
+    from engine.text import did_you_mean
+
+    try:
+        from zoneinfo import ZoneInfo, available_timezones
+
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        near = did_you_mean(name, available_timezones())
+        raise ValueError(
+            f"there is no time zone '{name[:40]}'.{near or ' Names are like America/New_York or Europe/Vienna.'}"
+        ) from None
+    return name
+
+
+def _store(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("sqlite", "postgresql"):
+        raise ValueError("a store is sqlite:///data/wardline.db (relative to the site) or postgresql://user@host/database")
+    if parts.scheme == "sqlite" and (parts.netloc or not parts.path.strip("/")):
+        raise ValueError("a SQLite store is written with three slashes and a file: sqlite:///data/wardline.db")
+    return url
+
+
+class Listen(Options):
+    listen: Address
+    """Where to listen, `host:port`."""
+
+
+class EngineFile(Options):
+    """`conf/engine.yaml`: this environment."""
+
+    organization: str = Field(min_length=1)
+    """Whose engine this is; part of the canonical envelope."""
+    environment: str = Field(default="test", min_length=1)
+    """`test`, `production` or a name of your own; shown wherever people act."""
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    """IANA name of the time zone of timestamps that carry none."""
+    store: Annotated[str, AfterValidator(_store)] = Field(
+        default="sqlite:///data/wardline.db", json_schema_extra={"secret": "allowed"}
+    )
+    """Where messages are kept: `sqlite:///FILE` or `postgresql://user@host/database`; a reference if it holds a password."""
+    console: Listen | None = None
+    """Where the console will listen, in a release that has one."""
+    monitor: Listen | None = None
+    """Where `/live`, `/ready` and `/metrics` are served; nowhere without it."""
+
+
+class Retry(Options):
+    """How a destination is tried again: after `first`, then twice as long each time up to `up_to`, with jitter."""
+
+    first: Annotated[Duration, Field(gt=0)] = 1.0
+    """Wait before the second attempt."""
+    up_to: Annotated[Duration, Field(gt=0)] = 300.0
+    """Longest wait between attempts."""
+    give_up_after: Duration = 0.0
+    """Age at which a delivery ends as expired; 0: never, the queue is durable."""
+    refusals: int = Field(default=1, ge=1)
+    """Attempts before a refusal parks the delivery."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> Retry:
+        if self.up_to < self.first:
+            raise ValueError("up_to is shorter than first")
+        return self
+
+
+class DestinationFile(Options):
+    """`conf/destinations.yaml`: under `destinations`, each by its name: its connector's key, and how its queue behaves."""
+
+    retry: Retry = Field(default_factory=Retry)
+    """How it is tried again."""
+    rate: Rate = 0.0
+    """Most deliveries a second; 0: no limit."""
+    window: int = Field(default=16, ge=1, le=500)
+    """Deliveries of one lane begun in one commit; 1 where it must never see an unneeded repeat after a crash."""
+
+
+class Sla(Options):
+    deliver_within: Duration
+    """Time from receipt to delivery that people count on."""
+
+
+class RouteFile(Options):
+    """A route: what becomes of a message, and where it goes."""
+
+    mapping: Name | list[Name] = Field(default_factory=list)
+    """The mapping, or several in a row; without it the content goes on unchanged."""
+    to: Name | dict[str, Any] = Field(json_schema_extra={"x-destination": True})
+    """A destination's name, or a connector's key with its options."""
+    when: Expression | None = None
+    """Takes the route only where this is true; without it, always."""
+
+
+class ChannelFile(Options):
+    """`channels/NAME.yaml`: what is received and where it goes."""
+
+    channel: Name
+    """Its name, the same as the file's."""
+    about: str = ""
+    """One sentence for people."""
+    owner: str = ""
+    """Who is called."""
+    criticality: Literal["low", "normal", "high"] = "normal"
+    """Orders alerts and worklists."""
+    sensitivity: Literal["phi", "internal", "public"] = "phi"
+    """What the content is: health data of persons, or less."""
+    sla: Sla | None = None
+    """What people count on."""
+    source: Connection
+    """Where messages come from: one key, the connector, with its options below it."""
+    format: Name | dict[str, Any] = Field(json_schema_extra={"x-format": True})
+    """How content is read: a format's name, or one key with its options below it."""
+    ack: Literal["stored"] = "stored"
+    """When the sender gets its positive answer: once the message is on disk."""
+    accept: Expression | list[Expression] = Field(default_factory=list)
+    """Conditions; a message for which one is false is answered AR and kept as rejected."""
+    skip: dict[str, Expression] = Field(default_factory=dict)
+    """Reason and condition; where one is true the message is answered AA and kept as filtered."""
+    order_by: Expression | list[Expression] = Field(default_factory=list)
+    """Messages with the same value are delivered strictly in order, others beside them; without it the channel is one line."""
+    on_park: Literal["continue"] = "continue"
+    """What later messages of the same order key do when one is parked: they go on without it."""
+    unique_by: Expression | list[Expression] = Field(default_factory=list)
+    """What makes a message the same one again, together with its content; for hl7v2 MSH-3, MSH-4 and MSH-10."""
+    index: dict[Name, Expression] = Field(default_factory=dict)
+    """The business keys that people search by."""
+    routes: dict[Name, RouteFile] = Field(min_length=1)
+    """Where messages go."""
+    tests: list[dict[str, Any]] = Field(default_factory=list)
+    """Examples: messages and what must become of them; run by `wardline test`."""

@@ -1,0 +1,1 @@
+"""Campaigns: faults injected again and again under load, and an oracle that compares what everybody wrote down."""

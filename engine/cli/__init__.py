@@ -1,0 +1,72 @@
+"""The `wardline` command: one file a command, loaded when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from engine import __version__
+from engine.errors import WardlineError
+
+COMMANDS = {
+    "demo": "the whole thing in one command: channels, a simulated hospital, live traffic",
+    "run": "run the engine on a site",
+    "check": "lint every file of a site, all errors at once",
+    "test": "run the tests of mappings and channels",
+    "map": "try a mapping on a message, without running anything",
+    "inspect": "show a message as the engine reads it",
+    "send": "send messages like a real sender",
+    "search": "find messages",
+    "show": "show one message: its way, its deliveries, its attempts",
+    "describe": "options of every connector, format and function",
+    "schema": "JSON Schemas for editors and for the canonical entities",
+    "init": "make a new site with one working channel and its tests",
+    "bench": "measure this machine",
+}
+"""Each is `engine/cli/<name>.py` (`test` is `test_.py`, `map` is `map_.py`) with a click command named `command`."""
+
+
+class LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"engine.cli.{name}_" if name in ("test", "map") else f"engine.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise click.UsageError(f"{error.message.rstrip('.')}.{hint}", ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="wardline")
+def cli() -> None:
+    """Wardline, a healthcare interface engine.
+
+    All commands take --site DIR, the directory with conf/, channels/ and mappings/ (default: the current one).
+    """
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    try:
+        return cli.main(arguments, prog_name="wardline")
+    except WardlineError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)

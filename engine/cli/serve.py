@@ -1,0 +1,117 @@
+"""One engine in this process, from reactor start to exit code: what `run` and `demo` share."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.python.failure import Failure
+
+from engine import reactor as engine_reactor
+from engine.app import Engine, make_runtime
+from engine.contracts import Runtime, Site
+from engine.errors import EXIT_FAILED, WardlineError
+from engine.events import EngineChanged, Event
+from engine.net import LoopNetwork
+from engine.observe import Bus, Logs, Metrics, Monitor
+from engine.pipeline.translators import Inline, Processes, hatch, work_of
+
+MOST_TRANSLATORS = 8  # what one engine can keep busy
+
+Accompany = Callable[[Engine, Runtime], Awaitable[None]]
+
+
+def serve(
+    site: Site, *, level: str = "info", subscriber: Callable[[Event], None] | None = None, accompany: Accompany | None = None
+) -> int:
+    """Runs until a signal or a storage failure; returns the exit code.
+
+    `subscriber` is told every event; `accompany` is awaited once the engine accepts, and its end stops the engine.
+    """
+    os.chdir(site.directory)  # relative paths in a site are the site's
+    _tame_collector()
+    work = work_of(site)
+    hatched = [hatch(work) for _ in range(_translators())]  # first of all: they inherit nothing but the site
+    reactor = engine_reactor.install()
+    bus, logs, metrics = Bus(), Logs(level), Metrics()
+    logs.take_over()
+    for listener in (logs, metrics, subscriber):
+        if listener is not None:
+            bus.subscribe(listener)
+    runtime = make_runtime(reactor, LoopNetwork(reactor), bus.emit)
+    process = _Process(reactor, bus)
+    translator = Processes(reactor, hatched, process.fail) if hatched else Inline(work)
+    engine = Engine(site, runtime, translator, process.fail)
+    monitor = Monitor(reactor, site.monitor, metrics, engine.state) if site.monitor else None
+
+    async def start() -> None:
+        engine.open()
+        if monitor is not None:
+            await monitor.start()
+        await engine.start()
+        if accompany is not None:
+            await accompany(engine, runtime)
+            process.stop()
+
+    async def stop() -> None:
+        await engine.stop()
+        if monitor is not None:
+            await monitor.stop()
+
+    process.run(start, stop)
+    return process.exit_code
+
+
+def _translators() -> int:
+    """A process for each core but the one that the engine itself keeps busy; none where there is only that one."""
+    return min(len(os.sched_getaffinity(0)) - 1, MOST_TRANSLATORS)
+
+
+def _tame_collector() -> None:
+    """What is loaded now stays; and messages come and go by reference counting, so that looking for cycles among the
+    thousands that are in hand at a time would be work for nothing, several times a second."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+class _Process:
+    """The reactor's life: start when it runs, stop before it ends, and the code to end with."""
+
+    def __init__(self, reactor: Any, bus: Bus) -> None:
+        self._reactor = reactor
+        self._bus = bus
+        self.exit_code = 0
+
+    def run(self, start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:
+        def begin() -> None:
+            ensureDeferred(start()).addErrback(self._not_started)  # type: ignore[arg-type]
+
+        def end() -> Deferred[None]:
+            return ensureDeferred(stop())  # type: ignore[arg-type]
+
+        self._reactor.callWhenRunning(begin)
+        self._reactor.addSystemEventTrigger("before", "shutdown", end)
+        self._reactor.run()
+
+    def stop(self) -> None:
+        if self._reactor.running:
+            self._reactor.callFromThread(self._stop_once)
+
+    def fail(self, error: Exception) -> None:
+        """Storage failed: end without another positive acknowledgement."""
+        self.exit_code = error.exit_code if isinstance(error, WardlineError) else EXIT_FAILED
+        self.stop()
+
+    def _stop_once(self) -> None:
+        if self._reactor.running and not getattr(self._reactor, "_stopped", False):
+            self._reactor.stop()
+
+    def _not_started(self, failure: Failure) -> None:
+        error = failure.value
+        self._bus.emit(EngineChanged("failed", str(error) or type(error).__name__))
+        self.exit_code = error.exit_code if isinstance(error, WardlineError) else EXIT_FAILED
+        self.stop()

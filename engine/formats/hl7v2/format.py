@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 _LINE_END = re.compile(rb"[\r\n]")
 
 
-REMEMBERED, REMEMBERED_SIZE = 256, 16_384  # messages, and bytes of the largest: some 20 MB at the most
-
-
 class Hl7v2:
     """Bytes ↔ message. `options.charset` overrules MSH-18."""
 
@@ -42,7 +39,6 @@ class Hl7v2:
     def __init__(self, options: Hl7v2Options) -> None:
         codecs_of(options.charset)
         self._charset = options.charset
-        self._recent: dict[bytes, Hl7Message] = {}  # each is given out once more, in order of reading
 
     def heading(self, content: bytes) -> Heading:
         """Raises ContentError where there is no usable MSH, and where MSH-10 is missing: such a message can be neither
@@ -77,17 +73,7 @@ class Hl7v2:
         )
 
     def parse(self, content: bytes) -> Hl7Message:
-        """Remembers what it read last: intake and translate ask for the same message a moment apart, and a document that
-        is only read never changes."""
-        recent = self._recent
-        message = recent.pop(content, None)
-        if message is None:
-            message = Hl7Message(read(content, self._charset))
-            if len(content) <= REMEMBERED_SIZE:
-                if len(recent) >= REMEMBERED:
-                    del recent[next(iter(recent))]
-                recent[content] = message
-        return message
+        return Hl7Message(read(content, self._charset))
 
     def render(self, document: Document) -> bytes:
         """A turn renders as the whole message it belongs to."""

@@ -43,7 +43,7 @@ def serve(
             bus.subscribe(listener)
     runtime = make_runtime(reactor, LoopNetwork(reactor), bus.emit)
     process = _Process(reactor, bus)
-    translator = Processes(reactor, hatched, process.fail) if hatched else Inline(work)
+    translator = Processes(reactor, hatched, process.give_up) if hatched else Inline(work)
     engine = Engine(site, runtime, translator, process.fail)
     monitor = Monitor(reactor, site.monitor, metrics, engine.state) if site.monitor else None
 
@@ -101,8 +101,13 @@ class _Process:
         if self._reactor.running:
             self._reactor.callFromThread(self._stop_once)
 
-    def fail(self, error: Exception) -> None:
-        """Storage failed: end without another positive acknowledgement."""
+    def give_up(self, error: BaseException) -> None:
+        """Say why, and end: the engine did not start, or cannot go on."""
+        self._bus.emit(EngineChanged("failed", str(error) or type(error).__name__))
+        self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End with the code of what has already been told: storage failed, and nothing more is acknowledged."""
         self.exit_code = error.exit_code if isinstance(error, WardlineError) else EXIT_FAILED
         self.stop()
 
@@ -111,7 +116,5 @@ class _Process:
             self._reactor.stop()
 
     def _not_started(self, failure: Failure) -> None:
-        error = failure.value
-        self._bus.emit(EngineChanged("failed", str(error) or type(error).__name__))
-        self.exit_code = error.exit_code if isinstance(error, WardlineError) else EXIT_FAILED
-        self.stop()
+        assert failure.value is not None
+        self.give_up(failure.value)

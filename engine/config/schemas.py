@@ -66,12 +66,6 @@ def file_schemas() -> dict[str, dict[str, Any]]:
     }
 
 
-def options_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of one declaration with its `$defs`, lenient as for editors but without variables."""
-    (top,), shared = _schemas([model])
-    return {**top, "$defs": shared}
-
-
 def _schemas(models: Iterable[type[BaseModel]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Each model's schema, and what they share; names stay distinct across models of the same name."""
     listing = list(models)

@@ -22,7 +22,6 @@ from engine.model import (
     Busy,
     Delivered,
     Delivery,
-    Misconfigured,
     Receipt,
     Refused,
     Unknown,
@@ -30,9 +29,6 @@ from engine.model import (
     Verdict,
 )
 from engine.testing.world import World, turn, until
-
-OUTCOMES = (Delivered, Refused, Unreached, Unknown, Busy, Misconfigured)
-
 
 # ── sources ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

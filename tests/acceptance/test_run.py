@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from engine.connectors.mllp.framing import Deframer, frame
-from engine.testing.processes import EngineProcess, free_port
+from engine.testing.processes import EngineProcess, ProcessFailed, free_port
 
 MESSAGE = (
     b"MSH|^~\\&|EHR|GENERAL|WARDLINE|GENERAL|20261101101500||ADT^A01^ADT_A01|%s|P|2.5.1\r"
@@ -47,6 +49,13 @@ class Place:
     def start(self) -> None:
         self.engine.start()
         self.engine.await_port(("127.0.0.1", self.port))
+
+    def lives_for(self, seconds: float) -> None:
+        """Raises ProcessFailed as soon as the engine has ended by itself."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.engine.check()
+            time.sleep(0.02)
 
     def exchange(self, *contents: bytes) -> list[bytes]:
         """What the engine answers, one connection, all sent at once."""
@@ -158,3 +167,21 @@ def test_metrics_and_logs_name_no_patient(place: Place) -> None:
     for secret in ("TESTER", "4711"):
         assert secret not in metrics
         assert secret not in place.engine.tail(100_000)
+
+
+def test_without_its_translators_the_engine_says_why_and_ends_and_a_start_repeats_their_work(place: Place) -> None:
+    place.start()
+    place.exchange(MESSAGE % b"T1")
+    place.delivered(1)
+    pid = place.engine.pid
+    keepers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    if not keepers:
+        pytest.skip("with one core the engine translates itself")
+    for keeper in keepers:
+        os.kill(int(keeper), signal.SIGKILL)
+    with pytest.raises(ProcessFailed, match="the engine ended with 1:"):
+        place.lives_for(30)
+    assert "a keeper of translators is gone" in place.engine.tail()
+    place.start()
+    place.exchange(MESSAGE % b"T2")
+    place.delivered(2)

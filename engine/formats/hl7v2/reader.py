@@ -16,7 +16,6 @@ from engine.formats.hl7v2.shapes import Index, Shape, shape_of
 from engine.formats.hl7v2.structure import Segment
 from engine.formats.hl7v2.syntax import Syntax, syntax
 
-HEADER_NAMES: Final = ("MSH", "FHS", "BHS")
 MOST_HEADER: Final = 65_536  # bytes: no first segment is longer; keeps its reading cheap on megabytes without a line end
 IGNORED_BEFORE: Final = b"\x0b \t\r\n"  # an MLLP start byte or blank lines, as in files cut from a wire
 

@@ -30,6 +30,7 @@ class ContentError(WardlineError):
     """
 
     reason = "mapping"  # ParkReason value under which such a message parks
+    also: tuple[ContentError, ...] = ()  # further faults of the same content, where all were looked for
 
     def __init__(self, problem: str, place: str = "", code: str = "207") -> None:
         super().__init__(f"{place}: {problem}" if place else problem)

@@ -136,6 +136,15 @@ class FrameRefused(NamedTuple):
     size: int
 
 
+class Irregular(NamedTuple):
+    """Not as it should be, and work goes on: a sender whose frames lack a byte, one we dial that is away, a renewed
+    certificate that cannot be read. Told once a peer and reason in ten minutes."""
+
+    channel: str
+    peer: str
+    reason: str
+
+
 class Committed(NamedTuple):
     """One group commit: how many verbs' items it carried and how long commit and fsync took."""
 
@@ -150,8 +159,25 @@ class Recovered(NamedTuple):
     untranslated: int
 
 
+class SpaceChanged(NamedTuple):
+    """Room on the store's disk is `ample`, `low` or `full`: then nothing more is taken, and deliveries go on."""
+
+    state: str
+    free: int  # bytes, with the reserve in place
+    total: int
+
+
+class Pruned(NamedTuple):
+    """What retention has forgotten."""
+
+    messages: int
+    deliveries: int
+    contents: int
+
+
 class EngineChanged(NamedTuple):
-    """`started`, `stopping`, `stopped`, `failed`."""
+    """`started`, `reloaded`, `not reloaded` (everything is as it was), `stopping`, `stopped`; `fault` (our own, and work goes
+    on), `failed` (it ends)."""
 
     state: str
     reason: str
@@ -173,8 +199,11 @@ Event = (
     | ChannelChanged
     | Listening
     | FrameRefused
+    | Irregular
     | Committed
     | Recovered
+    | SpaceChanged
+    | Pruned
     | EngineChanged
 )
 Emit = Callable[[Event], None]
@@ -185,10 +214,12 @@ LEVELS: dict[type, str] = {
     Unavailable: "warning",
     Parked: "warning",
     FrameRefused: "warning",
+    Irregular: "warning",
     DestinationChanged: "warning",
     ChannelChanged: "info",
     Listening: "info",
     Recovered: "info",
+    SpaceChanged: "warning",
     EngineChanged: "info",
 }
 """The log level of each event; what is not named here is debug."""

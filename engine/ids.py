@@ -8,6 +8,9 @@ People read and type ids as ten letters and digits (Crockford's base 32, no I, L
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+
 _EPOCH_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = {letter: value for value, letter in enumerate(_ALPHABET)} | {"O": 0, "I": 1, "L": 1}
@@ -37,3 +40,11 @@ def parse_id(text: str) -> int:
         except KeyError:
             raise ValueError(f"{text!r} is not a message id: {letter!r} is never part of one") from None
     return number
+
+
+def version_of(files: Mapping[str, bytes]) -> str:
+    """A site's version, twelve hexadecimal digits over the names and bytes of its files: the same files, the same version."""
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:12]

@@ -19,10 +19,13 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from engine.contracts import Runtime
-from engine.model import Unknown
+from engine.model import Misconfigured, Unknown, Unreached
 from engine.quantities import Address, format_duration
+from engine.tlsclient import Credentials, Unusable, about_our_certificate
 
 Answer = TypeVar("Answer")
+
+NOT_TAKEN = "the peer does not take our certificate: see tls in the destination's file"
 
 
 class Link(WireProtocol, Generic[Answer]):
@@ -36,7 +39,8 @@ class Link(WireProtocol, Generic[Answer]):
         self.links = links
         self.idle_since = 0.0
         self._clock = links.clock
-        self._waiting: Deferred[Answer | Unknown] | None = None
+        self._waiting: Deferred[Answer | Unknown | Misconfigured] | None = None
+        self._fresh = True  # nothing was answered on it yet
         self._deadline = self._timeout = 0.0
         self._timer: Any = None
 
@@ -49,9 +53,13 @@ class Link(WireProtocol, Generic[Answer]):
         """A request is out and not yet answered."""
         return self._waiting is not None
 
-    def exchange(self, request: bytes, timeout: float) -> Deferred[Answer | Unknown]:
-        """Send; fires with the answer, or with Unknown once bytes may have left and no answer can be had. Never fails."""
-        waiting: Deferred[Answer | Unknown] = Deferred(self._cancelled)
+    def exchange(self, request: bytes, timeout: float) -> Deferred[Answer | Unknown | Misconfigured]:
+        """Send; fires with the answer, or with Unknown once bytes may have left and no answer can be had. Never fails.
+
+        Misconfigured: the peer does not take our certificate, which in TLS 1.3 it says after we have begun to send
+        (RFC 8446 §4.4.2.4), and having read nothing of that.
+        """
+        waiting: Deferred[Answer | Unknown | Misconfigured] = Deferred(self._cancelled)
         self._waiting = waiting
         self._timeout = timeout
         self._deadline = self._clock.seconds() + timeout
@@ -60,13 +68,16 @@ class Link(WireProtocol, Generic[Answer]):
         self.transport.write(request)
         return waiting
 
-    def answered(self, answer: Answer | Unknown) -> None:
+    def answered(self, answer: Answer | Unknown | Misconfigured) -> None:
         waiting, self._waiting = self._waiting, None
+        self._fresh = False
         if waiting is not None:
             waiting.callback(answer)
 
-    def ended(self, reason: Failure) -> Answer | Unknown:
+    def ended(self, reason: Failure) -> Answer | Unknown | Misconfigured:
         """The connection was lost while an answer was awaited."""
+        if self._fresh and about_our_certificate(reason.getErrorMessage()):
+            return Misconfigured(NOT_TAKEN)
         closed = "closed" if isinstance(reason.value, ConnectionDone) else f"lost ({reason.getErrorMessage()})"
         return Unknown(f"the connection was {closed} before an answer came")
 
@@ -122,7 +133,7 @@ class Links(Generic[L]):
 
     def __init__(
         self, runtime: Runtime, build: Callable[[Links[L]], L], address: Address, timeout: float,
-        tls: ssl.SSLContext | None = None,
+        tls: Credentials | None = None,
     ) -> None:  # fmt: skip
         self.clock = runtime.clock
         self._network = runtime.network
@@ -139,11 +150,13 @@ class Links(Generic[L]):
                 link.close()
             elif link.alive and not link.transport.disconnecting:
                 return link
-        host, port = self._address
-        link: L = await self._network.connect(lambda: self._build(self), host, port, self._timeout, self._tls)  # type: ignore[no-redef]
+        link: L = await self._network.connect(lambda: self._build(self), *self._address, self._timeout, *self._secure())  # type: ignore[no-redef]
         if not link.alive:
             raise ConnectionResetError(ECONNRESET, "closed by the other side as soon as it was made")
         return link
+
+    def _secure(self) -> tuple[ssl.SSLContext | None, str]:
+        return (None, "") if self._tls is None else (self._tls.context(), self._tls.server_name)
 
     def give(self, link: L) -> None:
         """Take it back for the next exchange."""
@@ -180,6 +193,15 @@ class Links(Generic[L]):
         if self._open:
             self._stopped = Deferred()
             await self._stopped
+
+
+def missed(problem: OSError) -> Unreached | Misconfigured:
+    """What a connection that could not be made means: it may pass by itself, or a person must mend something."""
+    if isinstance(problem, (ssl.SSLCertVerificationError, Unusable)):
+        return Misconfigured(why(problem))
+    if isinstance(problem, ssl.SSLError) and about_our_certificate(str(problem)):
+        return Misconfigured(NOT_TAKEN)
+    return Unreached(f"not connected: {why(problem)}")
 
 
 def why(problem: OSError) -> str:

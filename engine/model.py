@@ -11,6 +11,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+GATE: Final = "\x1e"  # what an order key begins with that makes deliveries of one message wait for one another
+
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -106,11 +108,13 @@ class Admission(NamedTuple):
     heading: Heading
     received_at: int
     digest: bytes  # SHA-256 of the content
-    state: MessageState = MessageState.RECEIVED  # RECEIVED, FILTERED or REJECTED
+    state: MessageState = MessageState.RECEIVED  # RECEIVED, FILTERED or REJECTED; TRANSLATED: a batch, its parts go on
     reason: str = ""  # the rule and the value that decided, or what is wrong and where
     dedupe_key: bytes = b""  # 16 bytes over the channel's `unique_by`; empty: this message cannot be deduped
     replay_of: int = 0  # the message this one replays
     part_of: int = 0  # the arrival this one was split from
+    parts: tuple[Admission, ...] = ()  # of a batch: taken in the same transaction, as messages of their own, `part_of` this one
+    window: int = 0  # microseconds within which the same dedupe key means a re-send; 0: for as long as the store has it
 
 
 class Taken(NamedTuple):
@@ -125,6 +129,7 @@ class Taken(NamedTuple):
     reason: str
     duplicate: bool = False
     key_reuse: bool = False  # same dedupe key, other content: routed all the same, and flagged
+    parts: tuple[Taken, ...] = ()  # of a batch, in order
 
 
 class Receipt(NamedTuple):
@@ -137,6 +142,9 @@ class Receipt(NamedTuple):
     place: str = ""  # e.g. `PID-3`, where known
     code: str = "0"  # HL7 table 0357
     reply: bytes | None = None  # the acknowledgement in the channel's format; None: the source answers by status alone
+    also: tuple[tuple[str, str, str], ...] = ()  # further faults, as (reason, place, code)
+    follows: bool = False  # an application acknowledgement follows, as a delivery of its own, where the content asks for one
+    parts: tuple[Receipt, ...] = ()  # of a batch, in order
 
 
 class Message(NamedTuple):
@@ -197,6 +205,7 @@ class Translation(NamedTuple):
     keys: tuple[tuple[str, str], ...] = ()  # business keys: (name, value), from the channel's `index:`
     not_taken: tuple[tuple[str, str], ...] = ()  # (route, the condition and the value that decided)
     config: str = ""  # version of the configuration that translated it
+    unknown: tuple[tuple[str, str, str], ...] = ()  # codes it waits for: (table, value, example path)
 
 
 # What a send can give. An unknown answer is never success.
@@ -213,6 +222,8 @@ class Refused(NamedTuple):
 
     reason: str
     reply: bytes = b""
+    tries: int = 1  # refusals that park it; more where it said no without saying why; 0: none does
+    code: str = ""  # the answer's own word, where `answers:` may make something else of it: `AE`, `AE/205`
 
 
 class Unreached(NamedTuple):
@@ -226,6 +237,7 @@ class Unknown(NamedTuple):
 
     reason: str
     reply: bytes = b""
+    then: str = ""  # `park` or `hold`, where the destination's `answers:` have it so; it stays in doubt
 
 
 class Busy(NamedTuple):
@@ -234,6 +246,7 @@ class Busy(NamedTuple):
     reason: str
     after: float = 0
     reply: bytes = b""
+    code: str = ""  # as of `Refused`
 
 
 class Misconfigured(NamedTuple):
@@ -283,8 +296,92 @@ class Settlement(NamedTuple):
     ended_at: int
 
 
+# What a sender waits for.
+
+
+class Ended(NamedTuple):
+    """How far one delivery has come."""
+
+    route: str
+    delivered: bool
+    waits: bool  # it has not ended
+    reason: str
+    reply: bytes  # its last attempt's
+
+
+class Verdicts(NamedTuple):
+    """How far a message has come."""
+
+    state: MessageState
+    reason: str
+    deliveries: tuple[Ended, ...]
+
+
+# What people do to messages and deliveries.
+
+
+class Verb(StrEnum):
+    RELEASE = "release"  # parked messages are translated anew, parked deliveries sent again: what they waited for is mended
+    CANCEL = "cancel"  # parked or waiting: it ends, undelivered, by a named person
+    RESEND = "resend"  # a delivery that has ended goes out once more, under the same identity
+    REPLAY = "replay"  # a message is taken once more, translated by today's mapping, under a new identity
+
+
+class Action(NamedTuple):
+    """One verb on a bounded number of things, done in one transaction.
+
+    `token` makes it idempotent: the store remembers it, and the same one again changes nothing and answers the same.
+    Ids that are not in a state the verb applies to are passed over, never an error: states change under one's hands.
+    """
+
+    token: str
+    verb: Verb
+    who: str  # a person, or `wardline` for what the engine does by itself
+    why: str = ""
+    messages: tuple[int, ...] = ()
+    deliveries: tuple[int, ...] = ()
+
+
+class Acted(NamedTuple):
+    """What an action changed."""
+
+    messages: int
+    deliveries: int
+    repeated: bool = False  # the token was known: this is the first answer again
+    channels: tuple[str, ...] = ()  # where messages are received that a cursor has passed: begin again below it
+    destinations: tuple[str, ...] = ()  # where lanes go on that may have stood still
+
+
+class RefusedFrame(NamedTuple):
+    """Bytes that came over a connection and are no message: kept in a bounded ring, so that a sender's fault can be seen."""
+
+    channel: str
+    peer: str
+    reason: str  # one of the connector's words
+    received_at: int
+    size: int  # of all of it
+    content: bytes  # its first 64 KiB
+
+
+class Walk(StrEnum):
+    """What is forgotten, and so which table is walked."""
+
+    CONTENT = "content"  # of messages and deliveries, and replies
+    EVERYTHING = "everything"  # messages with all that became of them
+
+
+class Pruned(NamedTuple):
+    """What one slice of pruning forgot."""
+
+    messages: int = 0
+    deliveries: int = 0
+    contents: int = 0
+    reached: int = 0  # the id the next slice goes on from; 0: nothing older is left
+
+
 class Opened(NamedTuple):
     """What opening and recovering the store found."""
 
     in_doubt: int  # attempts that were under way when the engine died
     untranslated: int  # messages received and not yet translated, over all channels
+    paused: tuple[tuple[str, str], ...] = ()  # destinations that a person paused, each with the reason

@@ -21,6 +21,12 @@ from twisted.python.failure import Failure
 from engine.bridge import from_asyncio
 from engine.quantities import Address
 from engine.reactor import loop_of
+from engine.tlsserver import TlsServer
+
+HANDSHAKE_TIMEOUT = 10.0  # seconds for a client to do its part of a TLS handshake
+BACKLOG = 1024  # connections that the system takes before we do
+# A peer that does not answer the system's own probes, or does not confirm what was sent, is gone after 90 seconds.
+KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 90_000}
 
 _DONE = Failure(ConnectionDone())
 
@@ -41,9 +47,13 @@ class Connection(asyncio.Protocol):
 
     disconnecting = False
     _producer: Any = None
+    _tls: TlsServer | None = None
+    _agreeing: asyncio.TimerHandle | None = None  # while the TLS handshake goes on: its time-out
+    _opening = b""  # what the peer said in that time
+    _over = False  # the protocol knows of the end
 
-    def __init__(self, wire: WireProtocol) -> None:
-        self.wire = wire
+    def __init__(self, wire: WireProtocol, loop: asyncio.AbstractEventLoop) -> None:
+        self.wire, self._loop = wire, loop
         self.data_received = wire.dataReceived  # type: ignore[method-assign]
 
     # ── what the loop calls ──
@@ -53,13 +63,14 @@ class Connection(asyncio.Protocol):
         self.write: Callable[[bytes], None] = transport.write
         self.writeSequence: Callable[[Iterable[bytes]], None] = transport.writelines
         if (sock := transport.get_extra_info("socket")) is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if sock.family in (socket.AF_INET, socket.AF_INET6):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _tune(sock)
         self.wire.makeConnection(self)
 
     def eof_received(self) -> bool:
         """A peer that has said all may still listen: a protocol with `readConnectionLost` decides when to close."""
+        if self._agreeing is not None:
+            self._not_agreed(ConnectionResetError("closed during the TLS handshake"))
+            return False
         half_closed = getattr(self.wire, "readConnectionLost", None)
         if half_closed is None or self._transport.get_extra_info("ssl_object") is not None:
             self.disconnecting = True  # nothing more can be asked of this peer
@@ -68,12 +79,19 @@ class Connection(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.disconnecting = True
+        if self._agreeing is not None:
+            self._not_agreed(ConnectionResetError("lost during the TLS handshake"))
+        self._end(_DONE if exc is None else _lost(exc))
+
+    def _end(self, reason: Failure) -> None:
+        if self._over:
+            return
+        self.disconnecting = self._over = True
         self.write = self.writeSequence = _ignored
         if self._producer is not None:
             self._producer.stopProducing()
             self._producer = None
-        self.wire.connectionLost(_DONE if exc is None else _lost(exc))
+        self.wire.connectionLost(reason)
 
     def pause_writing(self) -> None:
         if self._producer is not None:
@@ -87,6 +105,8 @@ class Connection(asyncio.Protocol):
 
     def loseConnection(self) -> None:
         """Close when what was written has gone."""
+        if self._tls is not None and not self.disconnecting:
+            self._tls.close()
         self.disconnecting = True
         self.write = self.writeSequence = _ignored
         self._transport.close()
@@ -116,6 +136,59 @@ class Connection(asyncio.Protocol):
     def unregisterProducer(self) -> None:
         self._producer = None
 
+    # ── TLS, as the server ──
+
+    def startTLS(self, context: ssl.SSLContext) -> None:
+        """Only in `connectionMade`. Then comes the protocol's `handshakeCompleted()`, or `handshakeFailed(problem, received)`
+        with an OSError (which ssl.SSLError is) and what the peer had sent, before its `connectionLost`."""
+        self._tls = TlsServer(context, self._transport.write)
+        self._agreeing = self._loop.call_later(
+            HANDSHAKE_TIMEOUT, self._not_agreed, TimeoutError("the TLS handshake took too long")
+        )
+        self.write = self._tls.send
+        self.writeSequence = self._send_all
+        self.data_received = self._decrypt  # type: ignore[method-assign]
+        self._transport.set_protocol(self)  # uvloop remembers the method, not the name
+
+    def getPeerCertificate(self) -> Any:
+        """The peer's certificate as `ssl.SSLSocket.getpeercert` gives it; None or empty where it showed none."""
+        return self._tls.certificate if self._tls is not None else None
+
+    def _send_all(self, data: Iterable[bytes]) -> None:
+        self.write(b"".join(data))
+
+    def _decrypt(self, data: bytes) -> None:
+        tls = self._tls
+        if tls is None or self._over or tls.ended:
+            return
+        if self._agreeing is not None:
+            self._opening += data
+        try:
+            plain = tls.receive(data)
+        except ssl.SSLError as problem:
+            if self._agreeing is not None:
+                self._not_agreed(problem)
+            else:
+                self._end(_lost(problem))
+                self._transport.close()
+            return
+        if self._agreeing is not None and tls.agreed:
+            self._agreeing.cancel()
+            self._agreeing, self._opening = None, b""
+            self.wire.handshakeCompleted()  # type: ignore[attr-defined]
+        if plain:
+            self.wire.dataReceived(plain)
+        if tls.ended and not self._over and not self.eof_received():
+            self._transport.close()
+
+    def _not_agreed(self, problem: OSError) -> None:
+        assert self._agreeing is not None
+        self._agreeing.cancel()
+        self._agreeing = None
+        self.wire.handshakeFailed(problem, self._opening)  # type: ignore[attr-defined]
+        self._end(_lost(problem))
+        self._transport.close()
+
     def getPeer(self) -> IPv4Address | IPv6Address:
         return _address(self._transport.get_extra_info("peername"))
 
@@ -123,7 +196,18 @@ class Connection(asyncio.Protocol):
         return _address(self._transport.get_extra_info("sockname"))
 
 
+def _tune(sock: Any) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for name, value in KEEPALIVE.items():
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
 def _address(name: Any) -> IPv4Address | IPv6Address:
+    if name is None:  # it went before we could ask
+        return IPv4Address("TCP", "0.0.0.0", 0)  # noqa: S104
     kind = IPv6Address if ":" in name[0] else IPv4Address
     return kind("TCP", name[0], name[1])
 
@@ -149,18 +233,21 @@ class LoopNetwork:
 
     def listen(self, build: Callable[[], WireProtocol], host: str, port: int) -> Deferred[LoopPort]:
         async def listening() -> LoopPort:
-            server = await self._loop.create_server(lambda: Connection(build()), host, port, reuse_address=True)
+            server = await self._loop.create_server(
+                lambda: Connection(build(), self._loop), host, port, reuse_address=True, backlog=BACKLOG
+            )
             return LoopPort(server)
 
         return from_asyncio(self._loop, _only_os_errors(listening()))
 
     def connect(
-        self, build: Callable[[], WireProtocol], host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None
-    ) -> Deferred[WireProtocol]:
+        self, build: Callable[[], WireProtocol], host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None,
+        name: str = "",
+    ) -> Deferred[WireProtocol]:  # fmt: skip
         async def connected() -> WireProtocol:
             async with asyncio.timeout(timeout):
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(build()), host, port, ssl=tls, server_hostname=host if tls else None
+                    lambda: Connection(build(), self._loop), host, port, ssl=tls, server_hostname=(name or host) if tls else None
                 )
             return connection.wire
 

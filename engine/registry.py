@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -53,16 +53,31 @@ class Connector:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteFile:
+    """What an option names by its file's name: `FOLDER/NAME.yaml` of the site, as `declaration` (`module:Class`) has it."""
+
+    folder: str
+    declaration: str
+
+    def load(self) -> type[Options]:
+        module, _, name = self.declaration.partition(":")
+        declared: type[Options] = getattr(importlib.import_module(module), name)
+        return declared
+
+
+@dataclass(frozen=True, slots=True)
 class FormatKind:
     name: str
     about: str
     options: type[Options]
     implementation: str
     content_type: str
+    files: Mapping[str, SiteFile] = field(default_factory=dict)  # by the option that names one
 
-    def build(self, options: Options | None = None) -> Format:
+    def build(self, options: Options | None = None, **files: Options) -> Format:
+        """`files`: what the files that options name hold, by the option."""
         module, _, name = self.implementation.partition(":")
-        built: Format = getattr(importlib.import_module(module), name)(options or self.options())
+        built: Format = getattr(importlib.import_module(module), name)(options or self.options(), **files)
         return built
 
 

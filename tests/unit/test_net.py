@@ -12,7 +12,7 @@ from twisted.internet.protocol import Protocol
 
 from engine import reactor as engine_reactor
 from engine.bridge import from_asyncio, to_asyncio
-from engine.net import LoopNetwork
+from engine.net import KEEPALIVE, LoopNetwork
 from engine.quantities import parse_address
 from engine.testing.memory_network import MemoryNetwork
 from engine.testing.world import turn, until
@@ -188,6 +188,8 @@ async def test_sockets_are_tuned(wire: Wire) -> None:
         sock = end.transport._transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        for name, value in KEEPALIVE.items():
+            assert sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
     near.transport.abortConnection()
     await until("the end", lambda: near.lost and far.lost)
 

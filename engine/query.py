@@ -7,7 +7,7 @@ is one of `KEYS` or a business key from some channel's `index:`. A message's id 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, NamedTuple
@@ -178,10 +178,26 @@ def _instant(value: str, term: str, now: int, zone: tzinfo, end_of_day: bool) ->
 # ── asking the store ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def find(history: History, search: Search, limit: int = 50, before: int = 0) -> list[MessageRow]:
-    """Messages that match, newest first; `before`: only older ones than this id, for the next page."""
+def find(
+    history: History, search: Search, limit: int = 50, before: int = 0, configured: Collection[str] = ()
+) -> list[MessageRow]:
+    """Messages that match, newest first; `before`: only older ones than this id, for the next page.
+
+    Raises QueryError for a channel or destination that the store has never seen and that is not among the `configured` names.
+    """
+    check_names(history, search, configured)
     found = {row.id: row for query in queries(search) for row in history.find(query, limit, before)}
     return [found[number] for number in sorted(found, reverse=True)[:limit]]
+
+
+def check_names(history: History, search: Search, configured: Collection[str] = ()) -> None:
+    """Raises QueryError, as `find`."""
+    for key, value, seen in zip(("channel", "destination"), (search.channel, search.destination), history.names(), strict=True):
+        known = sorted({*seen, *configured})
+        if value and known and value not in known:
+            raise QueryError(
+                f"no message has had this {key}.{did_you_mean(value, known)} Seen so far: {listed(known)}", f"{key}:{value}"
+            )
 
 
 def queries(search: Search) -> list[Query]:

@@ -6,160 +6,38 @@ Content is returned as bytes and never interpreted here.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
-from sqlalchemy import Table, func, make_url, select
+from sqlalchemy import func, or_, select
 
-from engine.errors import StoreError, StoreTooNew
+from engine.model import GATE
 from engine.store import search
 from engine.store.driver import Row
-from engine.store.reading import SelectReader, open_select_reader
+from engine.store.queueing import read_keys
+from engine.store.rows import AttemptRow, Counts, DeliveryRow, MessageFacts, MessageRow
 from engine.store.schema import (
-    SCHEMA,
     attempt,
     channel,
     chunk,
     content,
-    crossing,
     delivery,
     destination,
+    further,
     lane,
     message,
-    meta,
     name,
     translation,
 )
-from engine.store.search import Bounds, Names, Query
+from engine.store.search import Query
 from engine.store.words import SENDING, WAITING
+from engine.store.worklist import Worklist
 
 __all__ = ["AttemptRow", "Counts", "DeliveryRow", "History", "MessageFacts", "MessageRow", "Query"]
 
 
-class MessageRow(NamedTuple):
-    """One line of a search. Words are the model's; absent numbers are 0, absent texts ''."""
-
-    id: int
-    channel: str
-    state: str
-    reason: str  # why it is filtered, rejected or parked
-    park_reason: str
-    received_at: int
-    peer: str
-    kind: str
-    control_id: str
-    sender: str
-    version: str
-    processing_id: str
-    size: int
-    original: int  # of a duplicate
-    replay_of: int
-    part_of: int
-    deliveries: int
-
-
-class MessageFacts(NamedTuple):
-    """Everything about one message. `content` is empty for a duplicate: its original has it."""
-
-    row: MessageRow
-    content: bytes
-    digest: bytes
-    admitted: str  # the state in which it was taken, and so what its acknowledgement said
-    translated_at: int
-    config: str  # version of the configuration that translated it
-
-
-class DeliveryRow(NamedTuple):
-    id: int
-    message_id: int
-    ordinal: int
-    channel: str
-    route: str
-    destination: str
-    state: str
-    attempts: int
-    in_doubt: bool
-    due: int  # when it is tried again; 0: now, or not waiting
-    created_at: int
-    changed_at: int
-    identity: str
-    idempotency_key: str
-    kind: str
-    action: str
-    content_type: str
-    size: int
-    reason: str
-    confirmation: str
-    order_key: str  # of its own lane, while it stands there
-
-
-class AttemptRow(NamedTuple):
-    delivery_id: int
-    n: int
-    epoch: int
-    started_at: int
-    ended_at: int  # 0 while it is under way
-    outcome: str  # '' while it is under way
-    in_doubt: bool
-    reason: str
-    reply: bytes  # its first 4 KiB
-
-
-class Counts(NamedTuple):
-    messages: dict[tuple[str, str], int]  # (channel, state)
-    deliveries: dict[tuple[str, str], int]  # (destination, state); waiting ones include those under way
-    destinations: dict[str, tuple[str, str]]  # name: (state, reason)
-    lanes: dict[str, int]  # destination: lanes in which something waits
-    oldest: dict[str, int]  # destination: when the oldest waiting head was recorded
-
-
-class History:
+class History(Worklist):
     """`History("sqlite:///site.db")`. Raises StoreError where there is no store, StoreTooNew for a later release's."""
-
-    def __init__(self, url: str) -> None:
-        self._reader: SelectReader = open_select_reader(url)
-        self._texts: dict[str, dict[int, str]] = {}
-        try:
-            found = self._reader.select(select(meta.c.schema))[0][0]
-        except Exception as error:
-            self._reader.close()
-            raise StoreError(f"there is no Wardline store at {make_url(url).render_as_string()}") from error
-        if found != SCHEMA:
-            self._reader.close()
-            if found > SCHEMA:
-                raise StoreTooNew(f"this store was written by a later release (schema {found}, this one knows {SCHEMA})")
-            raise StoreError(f"this store has an older schema ({found}): start the engine once to bring it up to {SCHEMA}")
-
-    def close(self) -> None:
-        self._reader.close()
-
-    def __enter__(self) -> History:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    # ── searching ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def find(self, query: Query = Query(), limit: int = 50, before: int = 0) -> list[MessageRow]:  # noqa: B008 - immutable
-        """Messages that pass every filter, newest first; `before`: only older ones than this id, for the next page."""
-        return [self._message(row) for row in self._reader.select(self.statement(query, limit, before))]
-
-    def statement(self, query: Query, limit: int, before: int) -> Any:
-        """The statement `find` runs; for the tests that look at its plan."""
-        names = Names(self._number_in(name), self._number_in(channel), self._number_in(destination), self._reader.dialect)
-        return search.find(query, names, self._bounds(query), limit, before)
-
-    def _bounds(self, query: Query) -> Bounds:
-        lowest = highest = 0
-        select_ = self._reader.select
-        if query.since or query.until:
-            keyed = select_(search.keyed())[0][0]
-            if query.since:
-                lowest = select_(search.lowest_id(query.since))[0][0] or keyed + 1
-            if query.until and not select_(search.early_unkeyed(keyed, query.until)):
-                highest = select_(search.highest_id(query.until))[0][0] or -1
-        return Bounds(lowest, highest)
 
     # ── one message ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -176,15 +54,28 @@ class History:
         return MessageFacts(row, self._content(message_id), bytes(digest), self._text(name, admitted), translated_at, config)
 
     def deliveries(self, message_id: int) -> list[DeliveryRow]:
+        """In the order in which they were recorded: those of an earlier translation, and those that were sent again, too."""
         d = delivery.c
         columns = (
             *(d.id, d.message_id, d.ordinal, d.channel, d.route, d.destination, d.state, d.attempts, d.in_doubt),
             *(lane.c.due, d.created_at, d.changed_at, d.identity, d.idempotency_key, d.kind, d.action, d.content_type),
-            *(d.size, d.reason, d.confirmation, lane.c.order_key, lane.c.state, lane.c.head, lane.c.begun),
+            *(d.size, d.reason, d.confirmation, d.resend_of, d.lanes, d.order_keys, lane.c.state, lane.c.head, lane.c.begun),
         )
         first, last = self._range(message_id)
-        found = select(*columns).select_from(delivery.outerjoin(lane, lane.c.id == d.lane)).where(d.id.between(first, last))
+        others = [row[0] for row in self._reader.select(select(further.c.id).where(further.c.message_id == message_id))]
+        theirs = or_(d.id.between(first, last), d.id.in_(others)) if others else d.id.between(first, last)
+        found = select(*columns).select_from(delivery.outerjoin(lane, lane.c.id == d.lane)).where(theirs)
         return [self._delivery(row) for row in self._reader.select(found.order_by(d.id))]
+
+    def parts(self, message_id: int) -> list[MessageRow]:
+        """Of a batch, in order."""
+        return [self._message(row) for row in self._reader.select(search.parts(message_id))]
+
+    def replays(self, message_id: int) -> list[MessageRow]:
+        """Of a message, in order."""
+        others = select(further.c.id).where(further.c.message_id == message_id)
+        rows = self._reader.select(search.messages().where(message.c.id.in_(others)).order_by(message.c.id))
+        return [self._message(row) for row in rows]
 
     def attempts(self, delivery_id: int) -> list[AttemptRow]:
         """In order; one that is under way is the last."""
@@ -228,11 +119,9 @@ class History:
         return [(self._text(name, int(number)), value) for number, _, value in keys]
 
     def order_keys(self, delivery_id: int) -> list[str]:
-        """The lanes a delivery stands in, while it does."""
-        own = select(lane.c.order_key).join(delivery, delivery.c.lane == lane.c.id)
-        found = own.where(delivery.c.id == delivery_id, delivery.c.state == WAITING)
-        others = select(lane.c.order_key).join(crossing, crossing.c.lane == lane.c.id).where(crossing.c.delivery == delivery_id)
-        return list(dict.fromkeys(row[0] for row in [*self._reader.select(found), *self._reader.select(others)]))
+        """What says in which lanes a delivery stands or stood; its own lane's first."""
+        rows = self._reader.select(select(delivery.c.order_keys, delivery.c.lanes).where(delivery.c.id == delivery_id))
+        return [key for key in read_keys(*rows[0]) if not key.startswith(GATE)] if rows else []
 
     # ── the whole ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -259,18 +148,12 @@ class History:
 
     # ── pieces ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _message(self, row: Row) -> MessageRow:
-        number, channel_number, state, reason, park_reason, *facts, original, replay_of, part_of, why, deliveries = row
-        words = self._text(name, state), why or reason or "", self._text(name, park_reason) if park_reason else ""
-        links = original or 0, replay_of or 0, part_of or 0, deliveries or 0
-        return MessageRow._make((number, self._text(channel, channel_number), *words, *facts, *links))
-
     def _delivery(self, row: Row) -> DeliveryRow:
         (number, message_id, ordinal, channel_number, route, to, state, attempts, in_doubt, due, created_at, changed_at) = row[
             :12
         ]
-        identity, idempotency_key, kind, action, content_type, size, reason, confirmation = row[12:20]
-        order_key, lane_state, head, begun = row[20:]
+        identity, idempotency_key, kind, action, content_type, size, reason, confirmation, resend_of = row[12:21]
+        lanes, order_keys, lane_state, head, begun = row[21:]
         waiting = state == WAITING
         under_way = waiting and lane_state == SENDING and head <= number <= begun
         values = (
@@ -278,7 +161,7 @@ class History:
             *(self._text(destination, to), self._text(name, SENDING if under_way else state), attempts, bool(in_doubt)),
             *(due if waiting and head == number and not under_way else 0, created_at, changed_at, identity, idempotency_key),
             *(kind, action, self._text(name, content_type), size, reason or ""),
-            *(self._text(name, confirmation) if confirmation else "none", (order_key or "") if waiting else ""),
+            *(self._text(name, confirmation) if confirmation else "none", read_keys(order_keys, lanes)[0], resend_of or 0),
         )
         return DeliveryRow._make(values)
 
@@ -296,22 +179,3 @@ class History:
     def _json(self, column: Any, message_id: int) -> list[Any]:
         rows = self._reader.select(select(column).where(translation.c.message_id == message_id))
         return list(orjson.loads(rows[0][0])) if rows and rows[0][0] else []
-
-    def _known(self, table: Table, fresh: bool = False) -> dict[int, str]:
-        if fresh or table.name not in self._texts:
-            self._texts[table.name] = {row[0]: row[1] for row in self._reader.select(select(*list(table.c)[:2]))}
-        return self._texts[table.name]
-
-    def _text(self, table: Table, number: int) -> str:
-        text = self._known(table).get(number)
-        return self._known(table, fresh=True)[number] if text is None else text
-
-    def _number_in(self, table: Table) -> Any:
-        def number(text: str) -> int:
-            for fresh in (False, True):
-                for known, title in self._known(table, fresh).items():
-                    if title == text:
-                        return known
-            return -1
-
-        return number

@@ -27,13 +27,15 @@ from sqlalchemy import (
     text,
 )
 
-from engine.store.words import PARKED, RECEIVED, REJECTED, WAITING
+from engine.store.words import DUPLICATE, PARKED, RECEIVED, REJECTED, WAITING
 
-SCHEMA: Final = 1  # raised by every migration
+SCHEMA: Final = 2  # raised by every migration
 CHUNK: Final = 1 << 20  # bytes of content in one row
 
-# What a query must say, word for word, to be served by `message_unusual`.
-UNUSUAL_MESSAGE: Final = f"state IN ({PARKED}, {REJECTED})"
+# Parked, rejected, duplicate. What a query must say, word for word, to be served by `message_unusual`; a list of three would
+# have SQLite build a table for every message.
+assert (PARKED, REJECTED, DUPLICATE) == (5, 6, 7)
+UNUSUAL_MESSAGE: Final = f"state BETWEEN {PARKED} AND {DUPLICATE}"
 
 metadata: Final = MetaData()
 
@@ -169,6 +171,14 @@ translation = Table(
     Column("not_taken", Text),  # JSON: [[route, why], …]
 )
 
+further = Table(
+    "further",  # what else came of a message: its replays, resends, and the deliveries of a translation that was done anew
+    metadata,
+    _key("message_id"),
+    _key("id"),  # a message or a delivery
+    sqlite_with_rowid=False,
+)
+
 # ── business keys ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 fresh_key = Table("fresh_key", metadata, _key("message_id"), _text("keys"), **_BUSY)
@@ -199,7 +209,7 @@ delivery = Table(
     metadata,
     _key("id"),
     _number("message_id"),
-    _number("ordinal", Integer),  # within its message, from 1
+    _number("ordinal", Integer),  # within its translation, from 1
     _number("channel", SmallInteger),
     _number("route", Integer),
     _number("destination", SmallInteger),
@@ -219,6 +229,9 @@ delivery = Table(
     _number("size", Integer),
     Column("reason", Text),
     Column("confirmation", _WORD),
+    Column("resend_of", _ID),  # the delivery this one repeats on somebody's word
+    Column("order_keys", Text),  # of its lanes, a JSON list where there are several; null: empty, or not kept by schema 1
+    Column("crc", BigInteger),  # CRC-32 of content of its own; a message's content has its digest
     **_BUSY,
 )
 undelivered = Table(
@@ -249,6 +262,10 @@ Index("lane_ready", lane.c.destination, lane.c.due, lane.c.head, **_where(f"stat
 
 place = Table("place", metadata, _key("lane"), _key("delivery"), sqlite_with_rowid=False, **_BUSY)  # all but the heads
 
+rejoin = Table(  # who came back while its lane was under way: takes its place there when that has ended
+    "rejoin", metadata, _key("lane"), _key("delivery"), sqlite_with_rowid=False
+)
+
 crossing = Table("crossing", metadata, _key("delivery"), _key("lane"), sqlite_with_rowid=False)
 
 attempt = Table(
@@ -264,4 +281,53 @@ attempt = Table(
     Column("reason", Text),
     Column("reply", LargeBinary),
     sqlite_with_rowid=False,
+)
+
+# ── what waits for people ──────────────────────────────────────────────────────────────────────────────────────────
+
+refused = Table(
+    "refused",  # a bounded ring for each channel
+    metadata,
+    _key("id"),
+    _number("channel", SmallInteger),
+    _number("received_at", _INSTANT),
+    _text("peer"),
+    _text("reason"),
+    _number("size"),
+    Column("content", LargeBinary, nullable=False),
+)
+Index("refused_channel", refused.c.channel, refused.c.id)
+
+unknown_code = Table(
+    "unknown_code",  # the worklist: a row for each code that no table has
+    metadata,
+    _key("id", Integer),
+    _text("code_table"),
+    _text("value"),
+    _number("messages"),  # how often one parked for it, over all time
+    _number("first_seen", _INSTANT),
+    _number("last_seen", _INSTANT),
+    _text("path"),  # where it stood, in the first of them
+)
+Index("unknown_code_once", unknown_code.c.code_table, unknown_code.c.value, unique=True)
+
+waits_for = Table(
+    "waits_for",  # parked messages by the code they wait for
+    metadata,
+    _key("code", Integer),
+    _key("message_id"),
+    sqlite_with_rowid=False,
+)
+Index("waits_for_message", waits_for.c.message_id)
+
+action = Table(
+    "action",  # what people did, and what makes doing it twice harmless
+    metadata,
+    Column("token", Text, primary_key=True),
+    _number("done_at", _INSTANT),
+    _number("verb", Integer),
+    _text("who"),
+    _text("why"),
+    _number("messages"),
+    _number("deliveries"),
 )

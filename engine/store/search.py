@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, exists, func, literal_column, select, text, union
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, exists, func, literal_column, or_, select, text, union
 
+from engine.store.inbox import after_parts
 from engine.store.schema import (
     UNUSUAL_MESSAGE,
     business_key,
     delivery,
+    further,
     lane,
     message,
     meta,
@@ -24,7 +26,7 @@ from engine.store.schema import (
     undelivered,
 )
 from engine.store.texts import INDEXED, indexed, storable
-from engine.store.words import CODES, CONTROL, PARKED, REJECTED, SENDING, WAITING
+from engine.store.words import CODES, CONTROL, DUPLICATE, PARKED, REJECTED, SENDING, WAITING
 
 _FRESH_SQLITE = "SELECT f.message_id FROM fresh_key f, json_each(f.keys) j WHERE j.value = :key"
 _FRESH_POSTGRES = "SELECT f.message_id FROM fresh_key f, jsonb_array_elements_text(CAST(f.keys AS jsonb)) j WHERE j.value = :key"
@@ -98,6 +100,11 @@ def messages() -> Select[Any]:
     return select(*COLUMNS).select_from(message.outerjoin(translation, translation.c.message_id == message.c.id))
 
 
+def parts(batch: int) -> Select[Any]:
+    """The messages that were taken with a batch, in order."""
+    return messages().where(message.c.id > batch, message.c.id < after_parts(batch, batch)).order_by(message.c.id)
+
+
 def find(query: Query, names: Names, bounds: Bounds, limit: int, before: int) -> Select[Any]:
     m = message.c
     wanted = messages().order_by(m.id.desc()).limit(limit)
@@ -134,7 +141,7 @@ def find(query: Query, names: Names, bounds: Bounds, limit: int, before: int) ->
 def _state(code: int) -> list[ColumnElement[bool]]:
     """As literals: a partial index serves only those who name its condition."""
     conditions: list[ColumnElement[bool]] = [message.c.state == literal_column(str(code))]
-    if code in (PARKED, REJECTED):
+    if code in (PARKED, REJECTED, DUPLICATE):
         conditions.append(text(f"message.{UNUSUAL_MESSAGE}"))  # type: ignore[arg-type]
     return conditions
 
@@ -178,4 +185,8 @@ def _deliveries(query: Query, names: Names) -> ColumnElement[bool]:
     if query.delivery_state:
         conditions.append(d.state == code)
     own = d.id.between(translation.c.first_delivery, translation.c.first_delivery + translation.c.deliveries - 1)
-    return exists(select(d.id).where(own, *conditions).correlate(translation))
+    others = further.join(delivery, d.id == further.c.id)
+    return or_(
+        exists(select(d.id).where(own, *conditions).correlate(translation)),
+        exists(select(d.id).select_from(others).where(further.c.message_id == message.c.id, *conditions).correlate(message)),
+    )

@@ -14,6 +14,8 @@ from engine import reactor as engine_reactor
 from engine.contracts import Runtime
 from engine.events import Event
 from engine.model import (
+    Acted,
+    Action,
     Admission,
     Close,
     Delivered,
@@ -24,15 +26,17 @@ from engine.model import (
     MessageState,
     Opened,
     Outgoing,
+    Refused,
     Retry,
     Settlement,
     Taken,
     Translation,
     Unknown,
+    Verb,
     Withdrawn,
 )
 from engine.store import open_store
-from engine.store.history import History
+from engine.store.history import DeliveryRow, History
 from engine.store.store import SqlStore
 
 START = 1_767_000_000_000_000  # a wall clock that only the tests move
@@ -50,6 +54,7 @@ class Site:
         self.store: SqlStore
         self.found: Opened
         self._open: list[SqlStore] = []
+        self._actions = 0
 
     def open(self) -> SqlStore:
         clock: Any = engine_reactor.install() if self.threaded else self.clock
@@ -86,6 +91,20 @@ class Site:
 
     async def deliver(self, delivery: Delivery, reply: bytes = b"AA") -> None:
         await self.settle(delivered(delivery, reply, self.now))
+
+    async def act(
+        self, verb: Verb, *, messages: Sequence[int] = (), deliveries: Sequence[int] = (), token: str = "", why: str = ""
+    ) -> Acted:
+        self._actions += 1
+        action = Action(token or f"token {self._actions}", verb, "ann", why, tuple(messages), tuple(deliveries))
+        return await self.store.act(action)
+
+    async def park(self, delivery: Delivery, reason: str = "AE") -> None:
+        await self.settle(parked(delivery, reason))
+
+    def deliveries(self, message_id: int) -> list[DeliveryRow]:
+        with History(self.url) as history:
+            return history.deliveries(message_id)
 
     async def drain(self, destination: str = "erp") -> list[bytes]:
         """Deliver everything that waits, in the order it comes."""
@@ -127,6 +146,10 @@ def delivered(delivery: Delivery, reply: bytes = b"AA", at: int = START) -> Sett
 
 def retried(delivery: Delivery, at: int, outcome: Any = Unknown("no answer")) -> Settlement:  # noqa: B008
     return Settlement(delivery, outcome, Retry(at), START, START + 1000)
+
+
+def parked(delivery: Delivery, reason: str = "AE") -> Settlement:
+    return Settlement(delivery, Refused(reason), Close(DeliveryState.PARKED, reason), START, START + 1000)
 
 
 def withdrawn(delivery: Delivery) -> Settlement:

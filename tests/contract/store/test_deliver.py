@@ -20,6 +20,7 @@ from engine.model import (
 )
 from engine.store import lanes
 from engine.store.history import AttemptRow, History
+from engine.store.settling import REPLY
 from tests.contract.store.helpers import START, Site, contents, delivered, outgoing, retried, withdrawn
 
 FIRST = 1_000_000
@@ -152,10 +153,10 @@ async def test_every_outcome_leaves_its_attempt(site: Site, outcome: object, wor
 async def test_a_reply_is_kept_as_an_excerpt(site: Site) -> None:
     await site.record(outgoing())
     (one,) = await site.due()
-    await site.deliver(one, b"z" * 10_000)
+    await site.deliver(one, b"z" * 1_000_000)
     with History(site.url) as history:
         (row,) = history.attempts(one.id)
-        assert (row.outcome, row.reply) == ("delivered", b"z" * 4096)
+        assert (row.outcome, row.reply) == ("delivered", b"z" * REPLY)
 
 
 @pytest.mark.parametrize("state", [DeliveryState.DELIVERED, DeliveryState.PARKED, DeliveryState.EXPIRED])

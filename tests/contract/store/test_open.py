@@ -107,7 +107,7 @@ def test_creation_is_flushed_with_its_directory(tmp_path: Path, spin: Any, monke
     site = Site(f"sqlite:///{tmp_path}/store.db", threaded=False)
     site.open()
     spin(site.close())
-    assert flushed == [f"{tmp_path}/store.db", str(tmp_path)]
+    assert flushed == [f"{tmp_path}/store.db.lock", f"{tmp_path}/store.db", str(tmp_path)]
 
 
 def test_network_file_systems_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

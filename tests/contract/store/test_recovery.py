@@ -27,7 +27,7 @@ async def test_i4_what_was_under_way_is_in_doubt_and_goes_first_in_order(site: S
     await site.deliver(begun[0])
     site.now += 77
     await site.reopen()
-    assert site.found == (3, 0)
+    assert site.found[:2] == (3, 0)
     again = await site.due()
     assert contents(again) == [b"1", b"2", b"3", b"4", b"b"]
     assert [(one.attempts, one.in_doubt) for one in again] == [(2, True), (2, True), (1, False), (1, False), (2, True)]
@@ -75,7 +75,7 @@ async def test_a_backlog_is_counted_and_kept(site: Site) -> None:
         await site.take(b"%d" % n)
     await site.record(outgoing("0"))
     await site.reopen()
-    assert site.found == (0, 3)
+    assert site.found[:2] == (0, 3)
     assert len(await site.store.untranslated("adt", 0, 10)) == 3
 
 

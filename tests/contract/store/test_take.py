@@ -7,10 +7,10 @@ import hashlib
 from twisted.internet.defer import gatherResults
 
 from engine.ids import first_id
-from engine.model import Heading, MessageState
+from engine.model import Admission, Heading, MessageState, Verb
 from engine.store import duplicates
 from engine.store.history import History, Query
-from tests.contract.store.helpers import START, Site, admission, ids, outgoing, translation
+from tests.contract.store.helpers import START, Site, admission, ids, number, outgoing, translation
 
 
 async def test_a_message_is_taken_and_can_be_read_back_exactly(site: Site) -> None:
@@ -18,7 +18,7 @@ async def test_a_message_is_taken_and_can_be_read_back_exactly(site: Site) -> No
     heading = Heading("ORU^R01", "Ctl-7", "LAB|NORTH", "2.3", "T")
     taken = await site.store.take(admission(body, heading=heading, part_of=7, replay_of=5))
     assert taken.message_id == first_id(START)
-    assert taken[1:] == (START, MessageState.RECEIVED, "", False, False)
+    assert taken[1:] == (START, MessageState.RECEIVED, "", False, False, ())
     (message,) = await site.store.untranslated("adt", 0, 10)
     assert message[1:] == ("adt", body, heading, "10.0.0.1:50000", START, 5, 7)
     with History(site.url) as history:
@@ -146,3 +146,97 @@ async def test_text_no_database_likes_does_not_lose_the_message(site: Site) -> N
     await site.store.translated([translation(message.id, *outgoings, keys=(("mrn", "4\0\udc80"),))])
     (delivery,) = await site.due()
     assert delivery.content == b"x"
+
+
+# ── batches ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def batch(*parts: Admission, content: bytes = b"FHS|batch", key: bytes = b"batch") -> Admission:
+    return admission(content, key, state=MessageState.TRANSLATED, reason="a batch", parts=parts)
+
+
+async def test_a_batch_and_its_parts_are_taken_together(site: Site) -> None:
+    before = await site.take(b"before")
+    parts = (admission(b"1", b"k1"), admission(b"2", b"k2", state=MessageState.FILTERED, reason="skip"), admission(b"3"))
+    taken = await site.store.take(batch(*parts))
+    after = await site.take(b"after")
+    assert (taken.state, taken.duplicate, taken.reason) == ("translated", False, "a batch")
+    assert [(one.state, one.reason, one.duplicate, one.parts) for one in taken.parts] == [
+        ("received", "", False, ()),
+        ("filtered", "skip", False, ()),
+        ("received", "", False, ()),
+    ]
+    numbers = [one.message_id for one in taken.parts]
+    assert before.message_id < taken.message_id < numbers[0] < numbers[1] < numbers[2] < after.message_id
+    for _ in range(2):
+        messages = await site.store.untranslated("adt", before.message_id, 9)
+        assert [(one.content, one.part_of) for one in messages] == [
+            (b"1", taken.message_id),
+            (b"3", taken.message_id),
+            (b"after", 0),
+        ]
+        with History(site.url) as history:
+            assert [row.id for row in history.parts(taken.message_id)] == numbers
+            assert history.parts(before.message_id) == history.parts(numbers[-1]) == []
+            assert history.message(taken.message_id).content == b"FHS|batch"  # type: ignore[union-attr]
+        await site.reopen()
+
+
+async def test_i5_each_part_is_deduped_on_its_own(site: Site) -> None:
+    first = await site.take(b"1", b"k1")
+    taken = await site.store.take(
+        batch(admission(b"1", b"k1"), admission(b"other", b"k1"), admission(b"2"), admission(b"2", b"k1"))
+    )
+    one, other, two, reused = taken.parts
+    assert one == first._replace(duplicate=True)
+    assert (other.duplicate, other.key_reuse, reused.key_reuse, two.key_reuse) == (False, True, True, False)
+    with History(site.url) as history:
+        rows = history.parts(taken.message_id)
+        assert [(row.state, row.original) for row in rows] == [
+            ("duplicate", first.message_id),
+            *[("received", 0)] * 3,
+        ]
+
+
+async def test_i5_a_batch_that_comes_again_gets_the_answers_of_its_parts_again(site: Site) -> None:
+    earlier = await site.take(b"1", b"k1")
+    again = batch(admission(b"1", b"k1"), admission(b"2", b"k2"), admission(b"x", state=MessageState.REJECTED, reason="PID-3"))
+    first, second = await gatherResults([site.store.take(again), site.store.take(again)])  # perhaps in one commit
+    expected = [(one.message_id, one.received_at, one.state, one.reason) for one in first.parts]
+    assert expected[0][0] == earlier.message_id
+    stored = number(site, "SELECT count(*) FROM message")
+    site.now += 1000
+    for _ in range(3):
+        assert second.duplicate
+        assert all(one.duplicate for one in second.parts[1:]) or second.parts == first.parts
+        assert [(one.message_id, one.received_at, one.state, one.reason) for one in second.parts] == expected
+        await site.take(b"between")
+        await site.reopen()
+        second = await site.store.take(again)
+    assert number(site, "SELECT count(*) FROM message") == stored + 6  # its duplicates, what came between, and no parts
+    assert len(await site.store.untranslated("adt", 0, 99)) == 5
+
+
+async def test_a_batch_is_not_replayed_but_its_parts_are(site: Site) -> None:
+    taken = await site.store.take(batch(admission(b"1"), admission(b"2")))
+    numbers = [taken.message_id, *(one.message_id for one in taken.parts)]
+    assert (await site.act(Verb.REPLAY, messages=numbers)).messages == 2
+    assert [one.content for one in await site.store.untranslated("adt", 0, 9)] == [b"1", b"2", b"1", b"2"]
+    with History(site.url) as history:
+        assert [row.id for row in history.parts(taken.message_id)] == numbers[1:]
+
+
+async def test_i5_after_its_window_the_same_key_is_another_message(site: Site) -> None:
+    hour = 3_600_000_000
+    first = await site.take(b"one", b"k", window=hour)
+    site.now += hour
+    assert (await site.take(b"one", b"k", window=hour)).duplicate
+    site.now += 1
+    later = await site.take(b"one", b"k", window=hour)
+    assert (later.duplicate, later.key_reuse) == (False, False)
+    assert later.message_id > first.message_id
+    await site.reopen()
+    assert await site.take(b"one", b"k", window=hour) == later._replace(duplicate=True)
+    assert await site.take(b"one", b"k") == first._replace(duplicate=True)
+    site.now += 2 * hour
+    assert not (await site.take(b"two", b"k", window=hour)).key_reuse

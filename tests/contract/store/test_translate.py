@@ -116,8 +116,9 @@ async def test_a_message_that_no_route_takes_or_that_parks(site: Site) -> None:
         assert (row.id, row.reason, row.park_reason) == (parked.message_id, why, "mapping")
         (row,) = history.find(Query(state="filtered"))
         assert (row.id, row.reason, row.deliveries) == (filtered.message_id, "no route", 0)
-    await site.store.translated([translation(parked.message_id, outgoing(b"mended"))])
-    assert [one.content for one in await site.due()] == [b"mended"]
+    again = site.store.translated([translation(parked.message_id, outgoing(b"of a batch that was taken for lost"))])
+    await failing(again, NotTranslatable)
+    assert await site.due() == []
 
 
 async def test_a_message_is_translated_once_and_the_mistake_hurts_only_its_caller(site: Site) -> None:

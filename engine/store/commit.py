@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from engine.errors import StoreBusy, StoreError, StoreFull
 from engine.model import Message
-from engine.store import inbox, keys, lanes, outbox, settling
+from engine.store import acting, frames, inbox, keys, lanes, outbox, retention, settling
 from engine.store.driver import Fault
 from engine.store.ledger import Ledger
 from engine.store.texts import storable
@@ -18,8 +18,13 @@ from engine.store.texts import storable
 STEER: Final = 0
 ATTEMPTED: Final = 1
 TRANSLATED: Final = 2
-TAKE: Final = 3
-TAKE_DUE: Final = 4
+ACT: Final = 3
+TAKE: Final = 4
+TAKE_DUE: Final = 5
+REFUSE: Final = 6
+FAIL: Final = 7  # what was read cannot be trusted: so nothing can
+PRUNE: Final = 8
+SHRINK: Final = 9
 
 RETRIES: Final = 5  # of a transaction that another session's locks or a lost connection spoiled
 
@@ -40,15 +45,21 @@ class Done:
     def __init__(self, items: int) -> None:
         self.items = items
         self.answers: list[tuple[Deferred[Any], Any]] = []  # an exception is an answer too
+        self.again: dict[str, int] = {}  # channel: up to here messages are received that nobody has been given
         self.messages: list[Message] = []  # to be translated
         self.translated: list[tuple[str, int]] = []  # (channel, message): no longer to be translated
         self.quiet: set[str] = set()  # destinations for which nothing waits that could begin
+        self.full = False  # the database found no room
+        self.unblocked: set[str] = set()  # destinations where a lane goes on that waited for another destination
         self.stirred = False  # what was quiet before may not be any more
 
     def add(self, later: Done) -> None:
         self.answers += later.answers
+        for channel, last in later.again.items():
+            self.again[channel] = max(last, self.again.get(channel, 0))
         self.messages += later.messages
         self.translated += later.translated
+        self.unblocked |= later.unblocked
         if later.stirred:
             self.stirred = True
             self.quiet.clear()
@@ -60,10 +71,12 @@ class Committer:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self._full = False  # a transaction since the last answers found no room
 
     def __call__(self, jobs: Sequence[Job]) -> Done:
         done = Done(sum(job.items for job in jobs))
         self._batch(jobs, done)
+        done.full, self._full = self._full, False
         return done
 
     def tidy(self) -> None:
@@ -73,6 +86,11 @@ class Committer:
             ledger.unkeyed = ledger.fresh = 0  # searches go on reading what was not gathered; try again later
         if ledger.duplicates.due():
             self._transaction(lambda: ledger.after.append(ledger.duplicates.gather(ledger.driver)))
+        try:
+            ledger.driver.tidy()
+        except Exception as error:
+            if ledger.driver.fault(error) is Fault.BROKEN:
+                raise _failed(error) from error
 
     def _batch(self, jobs: Sequence[Job], done: Done) -> None:
         found: list[Done] = []
@@ -96,15 +114,20 @@ class Committer:
                 work()
                 ledger.write_names()
                 driver.commit()
+            except StoreError:
+                raise
             except Exception as error:
                 fault = driver.fault(error)
                 if fault is Fault.BROKEN:
-                    raise StoreError(f"the store failed: {error}") from error
+                    raise _failed(error) from error
                 if fault is Fault.LOST and driver.recover():
                     ledger.committed()
                     return None
                 driver.rollback()
                 ledger.undone()
+                if fault is Fault.FULL:
+                    self._full = True
+                    driver.relieve()
                 if fault not in (Fault.RETRY, Fault.LOST) or last == RETRIES:
                     return fault, error
             else:
@@ -115,12 +138,14 @@ class Committer:
     def _run(self, jobs: Sequence[Job]) -> Done:
         """Each verb once over its part of the batch."""
         ledger = self.ledger
-        groups: tuple[list[Job], ...] = ([], [], [], [], [])
+        groups: tuple[list[Job], ...] = ([], [], [], [], [], [], [], [], [], [])
         for job in jobs:
             groups[job.verb].append(job)
         done = Done(len(jobs))
-        done.stirred = bool(groups[STEER] or groups[ATTEMPTED] or groups[TRANSLATED])
+        done.stirred = bool(groups[STEER] or groups[ATTEMPTED] or groups[TRANSLATED] or groups[ACT])
         answers = done.answers
+        for job in groups[FAIL]:
+            raise job.load
         for job in groups[STEER]:
             settling.steer(ledger, *job.load)
             answers.append((job.answer, None))
@@ -132,18 +157,32 @@ class Committer:
             outbox.translated(ledger, translations)
             answers.extend((job.answer, None) for job in group)
             done.translated.extend((one.channel, one.message_id) for one in translations)
+        for job in groups[ACT]:
+            acted, again = acting.act(ledger, job.load)
+            answers.append((job.answer, acted))
+            for channel, last in again.items():
+                done.again[channel] = max(last, done.again.get(channel, 0))
         if group := groups[TAKE]:
-            taken = inbox.take(ledger, [job.load for job in group])
-            for job, (answer, message) in zip(group, taken, strict=True):
-                answers.append((job.answer, answer))
-                if message is not None:
-                    done.messages.append(message)
+            taken, done.messages = inbox.take(ledger, [job.load for job in group])
+            answers.extend(zip([job.answer for job in group], taken, strict=True))
+        if ledger.unblocked:
+            done.unblocked = {ledger.destinations.text(number) for number in ledger.unblocked}
+            ledger.unblocked.clear()
         for job in groups[TAKE_DUE]:
             deliveries, quiet = lanes.take_due(ledger, *job.load)
             answers.append((job.answer, deliveries))
             if quiet:
                 done.quiet.add(job.load[0])
+        if group := groups[REFUSE]:
+            frames.refuse(ledger, [job.load for job in group])
+            answers.extend((job.answer, None) for job in group)
+        answers.extend((job.answer, retention.prune(ledger, *job.load)) for job in groups[PRUNE])
+        answers.extend((job.answer, ledger.driver.shrink(job.load)) for job in groups[SHRINK])
         return done
+
+
+def _failed(error: Exception) -> StoreError:
+    return StoreError(f"the store failed: {error}")
 
 
 def _answer(fault: Fault, error: Exception) -> Exception:

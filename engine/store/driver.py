@@ -57,6 +57,15 @@ class Driver(Protocol):
         """After Fault.LOST: a new connection under the same lock. Whether the last commit that was asked for is in the
         store. Raises StoreError where none can be had, or where the store is not the one we wrote to."""
 
+    def tidy(self) -> None:
+        """After a commit, when everybody has had an answer: what would have held them up."""
+
+    def relieve(self) -> None:
+        """After Fault.FULL: give up the reserve, for those who bring nothing new."""
+
+    def shrink(self, whole: bool) -> bool:
+        """Give a piece of the free pages back to the disk, in the transaction under way. False: there is no more to give."""
+
     def settle(self) -> None:
         """After creation: make it survive a power loss."""
 
@@ -72,7 +81,8 @@ class Driver(Protocol):
     def opened(self) -> None:
         """After recovery, before the first verb."""
 
-    def close(self) -> None: ...
+    def close(self, well: bool = True) -> None:
+        """`well`: the database has not failed."""
 
 
 class Reader(Protocol):

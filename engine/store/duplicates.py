@@ -46,7 +46,7 @@ class Original(NamedTuple):
     reason: str
 
 
-def _original(row: Sequence[object]) -> Original:
+def original_of(row: Sequence[object]) -> Original:
     number, digest, received_at, admitted, reason = row
     return Original._make((number, bytes(digest), received_at, admitted, reason or ""))  # type: ignore[call-overload]
 
@@ -60,7 +60,7 @@ class Duplicates:
     def load(self, driver: Driver) -> None:
         """At opening: the keys that are not in the index yet."""
         for *facts, channel, key in driver.rows(RECENT, driver.rows(DEDUPED)[0][0]):
-            self.add((channel, bytes(key)), _original(facts))
+            self.add((channel, bytes(key)), original_of(facts))
 
     def add(self, key: Key, original: Original) -> None:
         """After the commit that stored it."""
@@ -87,10 +87,21 @@ class Duplicates:
         }
         if held:
             for row in driver.rows(ORIGINALS, driver.numbers(held)):
-                known.setdefault(held[row[0]], []).append(_original(row))
+                known.setdefault(held[row[0]], []).append(original_of(row))
             for originals in known.values():
                 originals.sort()
         return known
+
+    @property
+    def moving(self) -> bool:
+        """Some are on their way to the index."""
+        return bool(self._rows)
+
+    def forget(self, held: Iterable[tuple[int, bytes, int]]) -> None:
+        """(channel, dedupe key, message id) of messages that are in the store no more."""
+        for channel, key, number in held:
+            if left := [one for one in self._recent.pop((channel, key), ()) if one.id != number]:
+                self._recent[channel, key] = left
 
     def due(self) -> bool:
         return bool(self._rows) or len(self._recent) >= GATHER

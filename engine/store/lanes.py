@@ -7,15 +7,19 @@ by id, so of the deliveries that wait the one with the smallest id heads every l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, Final, NamedTuple
+from zlib import crc32
 
 from sqlalchemy import bindparam, func, literal_column, select, text, update
 
+from engine.errors import StoreError
+from engine.ids import format_id
 from engine.model import Delivery
 from engine.store.driver import Row
 from engine.store.ledger import Begun, Flight, Ledger
-from engine.store.schema import CHUNK, chunk, content, delivery, lane, place
+from engine.store.schema import CHUNK, chunk, content, delivery, lane, message, place
 from engine.store.schema import destination as destination_
 from engine.store.statements import Statement, Update, among
 from engine.store.words import RUNNING, SENDING, WAITING
@@ -73,11 +77,12 @@ FACTS = Statement(
     "facts",
     select(
         *(_d.id, _d.message_id, _d.channel, _d.route, _d.content_type, _d.content, _d.identity, _d.idempotency_key),
-        *(_d.lanes, _d.attempts, _d.created_at, _d.in_doubt, _d.size),
+        *(_d.lanes, _d.attempts, _d.created_at, _d.in_doubt, _d.size, _d.crc),
     ).where(among(_d.id, "ids")),
     "ids",
 )
 CONTENTS = Statement("contents", select(content).where(among(content.c.owner, "ids")), "ids")
+DIGESTS = Statement("digests", select(message.c.id, message.c.digest).where(among(message.c.id, "ids")), "ids")
 CHUNKS = Statement("chunks", select(chunk.c.content).where(chunk.c.owner == bindparam("owner")).order_by(chunk.c.n), "owner")
 
 
@@ -95,6 +100,7 @@ class _Facts(NamedTuple):
     created_at: int
     in_doubt: int
     size: int
+    crc: int | None
 
 
 def take_due(ledger: Ledger, destination: str, room: int, window: int) -> tuple[list[Delivery], bool]:
@@ -218,16 +224,35 @@ def _begin(ledger: Ledger, destination: str, chosen: Sequence[tuple[_Chain, list
     return answer
 
 
-def _contents(ledger: Ledger, wanted: Iterable[_Facts]) -> dict[int, bytes]:
+def _contents(ledger: Ledger, wanted: Sequence[_Facts]) -> dict[int, bytes]:
+    """Raises StoreError where one is not what was stored: before it is sent, and before anything else is answered."""
     sizes = {one.owner: one.size for one in wanted}
     if not sizes:
         return {}
     driver = ledger.driver
-    found = {owner: bytes(body) for owner, body in driver.rows(CONTENTS, driver.numbers(sizes))}
+    rows = driver.rows(CONTENTS, driver.numbers(sizes))
+    found = {owner: bytes(body) for owner, body in rows if isinstance(body, bytes | memoryview)}
     for owner, size in sizes.items():
         if size > CHUNK:
-            found[owner] = b"".join([found[owner], *(bytes(row[0]) for row in driver.rows(CHUNKS, owner))])
+            found[owner] = b"".join([found.get(owner, b""), *(bytes(row[0]) for row in driver.rows(CHUNKS, owner))])
+    messages = [one.owner for one in wanted if one.crc is None]
+    digests = {owner: bytes(digest) for owner, digest in driver.rows(DIGESTS, driver.numbers(messages))} if messages else {}
+    for one in wanted:
+        body = found.get(one.owner)
+        if body is not None and one.crc is not None:
+            sound = crc32(body) == one.crc
+        else:  # a message's content; a delivery's own had no checksum before schema 2
+            sound = body is not None and sha256(body).digest() == digests.get(one.owner, sha256(body).digest())
+        if not sound:
+            raise damaged(f"delivery {one.id} of message {format_id(one.message_id)}")
     return found
+
+
+def damaged(what: str) -> StoreError:
+    return StoreError(
+        f"the content of {what} is not what was stored: the disk or the memory of this machine cannot be trusted. "
+        "Have both checked and restore the last backup; if it is the only one, cancel it and have its sender send it again"
+    )
 
 
 def _delivery(ledger: Ledger, facts: _Facts, destination: str, lane: int, body: bytes) -> Delivery:

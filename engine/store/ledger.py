@@ -16,8 +16,8 @@ from engine.store.duplicates import Duplicates
 from engine.store.names import CHANNELS, DESTINATIONS, NAMES, Numbers
 from engine.store.shelf import Shelf
 
-SHELF_BYTES: Final = 8 << 20  # deliveries just recorded, so that beginning them reads nothing
-BODY_BYTES: Final = 4 << 20  # messages just taken, to see that a route passes its content on unchanged
+SHELF_BYTES: Final = 3 << 20  # deliveries just recorded, so that beginning them reads nothing
+BODY_BYTES: Final = 2 << 20  # messages just taken, to see that a route passes its content on unchanged
 
 
 class Flight:
@@ -51,9 +51,11 @@ class Ledger:
         self._numbers = (self.names, self.channels, self.destinations)
         self.standing: set[int] = set()  # destinations that are not running
         self.stopping: set[int] = set()  # those that stop with the transaction under way
+        self.unblocked: set[int] = set()  # destinations where the transaction under way lets a lane go on
         self.late: set[int] = set()  # destinations that may have lanes with a due time
         self.flights: dict[int, Flight] = {}
         self.begun: dict[int, Begun] = {}
+        self.rejoining: set[int] = set()  # lanes that deliveries are to stand in again, when what is under way there has ended
         self.shelf: Shelf[Delivery] = Shelf(SHELF_BYTES)
         self.bodies: Shelf[bytes] = Shelf(BODY_BYTES)
         self.duplicates = Duplicates()
@@ -83,4 +85,5 @@ class Ledger:
         for numbers in self._numbers:
             numbers.undo()
         self.after.clear()
+        self.unblocked.clear()
         self.stopping.clear()

@@ -73,6 +73,9 @@ class Numbers:
     def numbers(self) -> list[int]:
         return list(self._texts)
 
+    def texts(self) -> list[str]:
+        return list(self._known)
+
     def text(self, number: int) -> str:
         found = self._texts.get(number)
         if found is None:

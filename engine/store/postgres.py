@@ -105,6 +105,15 @@ class PostgresDriver:
     def settle(self) -> None:
         pass
 
+    def tidy(self) -> None:
+        pass
+
+    def relieve(self) -> None:
+        pass
+
+    def shrink(self, whole: bool) -> bool:
+        return False  # the server's autovacuum does it
+
     def exists(self) -> bool:
         return _one(self._connection, "SELECT to_regclass('meta')") is not None
 
@@ -210,7 +219,7 @@ class PostgresDriver:
                     raise
                 pause = min(pause * 2, 1.0)
 
-    def close(self) -> None:
+    def close(self, well: bool = True) -> None:
         self._closing.set()
         with suppress(psycopg.Error):
             self._connection.execute("SELECT pg_advisory_unlock_all()")

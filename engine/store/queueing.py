@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 
+import orjson
 from sqlalchemy import select, text, update
 
+from engine.model import GATE
 from engine.store.driver import Row
 from engine.store.ledger import Ledger
 from engine.store.schema import crossing, lane, place
@@ -28,7 +30,10 @@ _lanes: dict[tuple[int, int, str], int] = {}
 
 def lane_of(destination: int, channel: int, order_key: str) -> int:
     """A lane's id: the destination and a hash. Two order keys that share a hash stand in one lane, which delays and never
-    disorders them; they always share their destination, so that nothing else mixes."""
+    disorders them; they always share their destination, so that nothing else mixes. A gate has none: deliveries to several
+    destinations wait for one another in it, and nothing ever begins from it."""
+    if order_key.startswith(GATE):
+        destination = 0
     known = _lanes.get((destination, channel, order_key))
     if known is None:
         if len(_lanes) >= _LANES_KNOWN:
@@ -37,6 +42,28 @@ def lane_of(destination: int, channel: int, order_key: str) -> int:
         known = destination << LANE_BITS | int.from_bytes(digest)
         _lanes[destination, channel, order_key] = known
     return known
+
+
+def keys_text(stands: dict[int, str]) -> str | None:
+    """How a delivery's row keeps the order keys of its lanes (id → order key, its own lane first)."""
+    if len(stands) == 1:
+        return next(iter(stands.values())) or None
+    return orjson.dumps([*stands.values()]).decode()
+
+
+def read_keys(text: str | None, lanes: int) -> list[str]:
+    """The order keys that `keys_text` kept, its own lane's first; [''] where there are none."""
+    if lanes == 1 or not text:
+        return [text or ""]
+    keys: list[str] = orjson.loads(text)
+    return keys
+
+
+def lanes_of(own: int, lanes: int, text: str | None, destination: int, channel: int) -> dict[int, str]:
+    """The lanes a delivery stands in, or stood in before it ended. Of one that ended under schema 1 only its own is known."""
+    if lanes == 1 or not text:
+        return {own: text or ""}
+    return {lane_of(destination, channel, key): key for key in read_keys(text, lanes)}
 
 
 class Queueing:
@@ -58,7 +85,7 @@ class Queueing:
             self._longer.add(one)
             return False
         self._standing.add(one)
-        self._new[one] = [one, destination, channel, order_key, WAITING, 0, number, 0, 0, 0, 0]
+        self._new[one] = [one, one >> LANE_BITS, channel, order_key, WAITING, 0, number, 0, 0, 0, 0]
         return True
 
     def cross(self, number: int, stands: dict[int, str], destination: int, channel: int) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import bindparam, literal_column, select
 from twisted.internet.defer import Deferred, execute
 
+from engine.ids import format_id
 from engine.model import Heading, Message
 from engine.store.driver import Reader
-from engine.store.lanes import CHUNKS, CONTENTS, NEXT_DUE
+from engine.store.lanes import CHUNKS, CONTENTS, NEXT_DUE, damaged
 from engine.store.schema import CHUNK, channel, message
 from engine.store.statements import Statement
 from engine.store.words import RECEIVED
@@ -26,7 +28,7 @@ UNTRANSLATED = Statement(
     "untranslated",
     select(
         *(_m.id, _m.kind, _m.control_id, _m.sender, _m.version, _m.processing_id),
-        *(_m.peer, _m.received_at, _m.replay_of, _m.part_of, _m.size),
+        *(_m.peer, _m.received_at, _m.replay_of, _m.part_of, _m.digest, _m.size),
     )
     .where(
         _m.channel == select(channel.c.id).where(channel.c.name == bindparam("name")).scalar_subquery(),
@@ -41,7 +43,7 @@ UNTRANSLATED = Statement(
 
 
 def untranslated(reader: Reader, channel_name: str, after: int, limit: int) -> tuple[list[Message], bool]:
-    """The messages, and whether these are all there are."""
+    """The messages, and whether these are all there are. Raises StoreError where content is not what was stored."""
     rows = reader.rows(UNTRANSLATED, channel_name, after, limit)
     total = 0
     for n, row in enumerate(rows):
@@ -56,10 +58,12 @@ def _messages(reader: Reader, channel_name: str, rows: list[Any]) -> list[Messag
         return []
     bodies = {owner: bytes(body) for owner, body in reader.rows(CONTENTS, reader.numbers([row[0] for row in rows]))}
     found = []
-    for number, kind, control_id, sender, version, processing_id, peer, received_at, replay_of, part_of, size in rows:
-        body = bodies[number]
+    for number, kind, control_id, sender, version, processing_id, peer, received_at, replay_of, part_of, digest, size in rows:
+        body = bodies.get(number, b"")
         if size > CHUNK:
             body = b"".join([body, *(bytes(row[0]) for row in reader.rows(CHUNKS, number))])
+        if sha256(body).digest() != bytes(digest):
+            raise damaged(f"message {format_id(number)}")
         heading = Heading(kind, control_id, sender, version, processing_id)
         found.append(Message(number, channel_name, body, heading, peer, received_at, replay_of or 0, part_of or 0))
     return found

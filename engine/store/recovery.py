@@ -16,7 +16,8 @@ from engine.model import Opened
 from engine.store import keys
 from engine.store.driver import Driver
 from engine.store.ledger import Ledger
-from engine.store.schema import delivery, destination, lane, message, meta
+from engine.store.moves import rejoin_lanes
+from engine.store.schema import delivery, destination, lane, message, meta, rejoin
 from engine.store.statements import Statement, Written
 from engine.store.words import HELD, RECEIVED, RUNNING, SENDING, UNKNOWN, WAITING
 
@@ -54,9 +55,13 @@ WAIT_AGAIN = Statement(
 CLAMP_DUE = Statement(
     "clamp_due", update(lane).where(lane.c.due > bindparam("far")).values(due=bindparam("latest")), "latest", "far"
 )
+LANES_TO_REJOIN = Statement("lanes_to_rejoin", select(rejoin.c.lane).distinct())
 LARGEST_MESSAGE = Statement("largest_message", select(func.max(message.c.id)))
 LARGEST_DELIVERY = Statement("largest_delivery", select(func.max(delivery.c.id)))
-STANDING = Statement("standing", select(destination.c.id).where(destination.c.state != text(str(RUNNING))))
+STANDING = Statement(
+    "standing",
+    select(destination.c.id, destination.c.name, destination.c.reason).where(destination.c.state != text(str(RUNNING))),
+)
 TRY_AGAIN = Statement(
     "try_again",
     update(destination).where(destination.c.state == text(str(HELD))).values(state=text(str(RUNNING)), reason=text("''")),
@@ -76,9 +81,16 @@ def recover(driver: Driver, now: Callable[[], int]) -> tuple[Ledger, Opened]:
     driver.commit()
     largest = max(driver.rows(LARGEST_MESSAGE)[0][0] or 0, driver.rows(LARGEST_DELIVERY)[0][0] or 0)
     ledger = Ledger(driver, now, driver.rows(EPOCH)[0][0], first_id(instant, largest))
-    ledger.standing.update(row[0] for row in driver.rows(STANDING))
+    standing = driver.rows(STANDING)
+    ledger.standing.update(row[0] for row in standing)
     ledger.late.update(ledger.destinations.numbers())
+    ledger.rejoining.update(row[0] for row in driver.rows(LANES_TO_REJOIN))
+    if ledger.rejoining:  # nothing is under way any more
+        driver.begin()
+        rejoin_lanes(ledger)
+        driver.commit()
+        ledger.committed()
     ledger.duplicates.load(driver)
     keys.count(ledger)
     driver.opened()
-    return ledger, Opened(in_doubt, driver.rows(BACKLOG)[0][0])
+    return ledger, Opened(in_doubt, driver.rows(BACKLOG)[0][0], tuple((row[1], row[2]) for row in standing))

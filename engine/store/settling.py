@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, select, text, update
+from sqlalchemy import bindparam, select, text, update
 
 from engine.model import (
     Busy,
@@ -24,42 +24,20 @@ from engine.model import (
 from engine.store.driver import Row
 from engine.store.lanes import FOLLOWERS
 from engine.store.ledger import Flight, Ledger
+from engine.store.moves import ADVANCE_LANE, LANES_END, LEAVE_CROSSING, LEAVE_PLACE, SPANS, rejoin_lanes, unblock
 from engine.store.queueing import LANE_BITS
-from engine.store.schema import attempt, crossing, delivery, destination, lane, place
+from engine.store.schema import attempt, crossing, delivery, destination, lane
 from engine.store.schema import undelivered as undelivered_
-from engine.store.statements import Delete, Insert, Statement, Update, among
+from engine.store.statements import Insert, Statement, Update
 from engine.store.words import CODES, DELIVERED, LANE_BLOCKED, SENDING, UNKNOWN, WAITING
 
-REPLY: Final = 4096  # bytes of a reply that are kept
+REPLY: Final = 256 << 10  # bytes of a reply that are kept
 
 INSERT_ATTEMPT = Insert(attempt)
 INSERT_UNDELIVERED = Insert(undelivered_)
 SETTLE_DELIVERY = Update("settle_delivery", delivery, "state", "attempts", "changed_at", "in_doubt", "reason", "id")
 SETTLE_DESTINATION = Update("settle_destination", destination, "state", "reason", "since", "id")
-LANES_END = Statement("lanes_end", delete(lane).where(among(lane.c.id, "ids")), "ids")
-ADVANCE_LANE = Update("advance_lane", lane, "state", "due", "head", "more", "begun", "id")
-LEAVE_PLACE = Delete(place)
-LEAVE_CROSSING = Delete(crossing)
 CROSSED = Statement("crossed", select(crossing.c.lane).where(crossing.c.delivery == bindparam("number")), "number")
-SPANS = Statement(
-    "spans",
-    select(delivery.c.id, delivery.c.lane, delivery.c.lanes).where(among(delivery.c.id, "ids"), delivery.c.lanes > text("1")),
-    "ids",
-)
-HEADED = Statement(
-    "headed",
-    select(func.count())
-    .select_from(crossing.join(lane, lane.c.id == crossing.c.lane))
-    .where(crossing.c.delivery == bindparam("number"), lane.c.head == crossing.c.delivery),
-    "number",
-)
-UNBLOCK = Statement(
-    "unblock",
-    update(lane)
-    .where(lane.c.id == bindparam("number"), lane.c.state == text(str(LANE_BLOCKED)))
-    .values(state=text(str(WAITING))),
-    "number",
-)
 
 _OUTCOMES: Final[dict[type, int]] = {
     kind: CODES[kind.__name__.lower()] for kind in (Delivered, Refused, Unreached, Unknown, Busy, Misconfigured)
@@ -128,12 +106,22 @@ def _record(ledger: Ledger, ended: dict[int, Settlement]) -> None:
         steer(ledger, name, DestinationState.HELD, one.decision.reason, one.ended_at)
 
 
+DUE_NOW = Statement(
+    "due_now",
+    update(lane)
+    .where(lane.c.destination == bindparam("number"), lane.c.state == text(str(WAITING)), lane.c.due > text("0"))
+    .values(due=text("0")),
+    "number",
+)
+
+
 def steer(ledger: Ledger, name: str, state: DestinationState, reason: str, since: int) -> None:
-    """Set a destination's state: only a running one gives deliveries."""
+    """Set a destination's state: only a running one gives deliveries. Once it runs, nobody waits out a time any more."""
     number = ledger.destinations(name)
     ledger.destinations.write(ledger.driver, ledger.now)
     ledger.driver.many(SETTLE_DESTINATION, [(CODES[state], reason, since, number)])
     if state == DestinationState.RUNNING:
+        ledger.driver.run(DUE_NOW, number)
         ledger.after.append(lambda: ledger.standing.discard(number))
     else:
         ledger.stopping.add(number)
@@ -204,9 +192,9 @@ class _Going:
             blocked = {row[0] for row in crossing_heads}
             self.steps = [(LANE_BLOCKED, *step[1:]) if step[2] in blocked else step for step in self.steps]
         driver.many(ADVANCE_LANE, self.steps)
-        for number, own, lanes in crossing_heads:
-            if driver.rows(HEADED, number)[0][0] == lanes:
-                driver.run(UNBLOCK, own)
+        unblock(self.ledger, crossing_heads)
+        if self.ledger.rejoining:
+            rejoin_lanes(self.ledger)
 
     def _next(self, one: int) -> int:
         """The new head of a lane whose old one has ended, or 0 where nobody waits."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
+
+OVERHEAD: Final = 600  # bytes
 
 
 class Shelf(Generic[Item]):
@@ -16,6 +18,8 @@ class Shelf(Generic[Item]):
         self._items: dict[int, tuple[Item, int]] = {}
 
     def put(self, key: int, item: Item, size: int) -> None:
+        """`size`: of its content; what the object itself takes is counted besides."""
+        size += OVERHEAD
         self._items[key] = (item, size)
         self.used += size
         while self.used > self.room:

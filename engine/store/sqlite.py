@@ -6,25 +6,32 @@ writes and checkpoints, and readers open read-only.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from engine.errors import StoreBusy, StoreError
 from engine.store.driver import Fault, Row
+from engine.store.lock import Lock
+from engine.store.space import ballast_of
 from engine.store.statements import Rows, Statement, Written, powers
 
-CHECKPOINT_PAGES: Final = 4000  # 16 MiB of log: pages that are written again and again reach the file once
-CACHE_KIB: Final = 16 << 10
+FULLY_CHECKED: Final = 1 << 30  # bytes of a database that is checked with its indexes after the machine died
+LOOKS: Final = 16  # commits between two looks at the log: a look lets go of the interpreter, and gets it back late
+LOG_BYTES: Final = 16 << 20  # of log before it goes into the file: pages that are written again and again reach that once
+RESERVED: Final = 16  # one page of so many may be free
+PIECE_PAGES: Final = 256  # given back in one commit
+CACHE_KIB: Final = 12 << 10
 BUSY_SECONDS: Final = 5.0
 _FIXED_WAL: Final = (3, 51, 3)
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ncpfs"})
 
 _FULL: Final = {sqlite3.SQLITE_FULL}
+_NO_ROOM: Final = sqlite3.SQLITE_IOERR_SHMSIZE  # for the index of the log: the disk is full, whatever the code is called
 _BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DATA: Final = {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE}
 
@@ -65,24 +72,7 @@ def filesystem(path: Path) -> str:
     return best[1]
 
 
-class Lock:
-    """One engine a store: an exclusive lock beside the database, held while this lives."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._file)
-            raise StoreBusy(f"another engine holds {path}: stop it first, or give this one its own store") from error
-
-    def release(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-
-def _flush(place: Path) -> None:
+def flush(place: Path) -> None:
     """A file's content, or a directory's entries, to the disk."""
     handle = os.open(place, os.O_RDONLY)
     try:
@@ -91,35 +81,50 @@ def _flush(place: Path) -> None:
         os.close(handle)
 
 
-def _make_directory(directory: Path) -> None:
+def make_directory(directory: Path) -> None:
     """The store's directory, for its owner only; its entry in the parent is flushed like every other creation."""
     if directory.is_dir():
         return
     try:
         directory.mkdir(mode=0o700, parents=True)
-        _flush(directory.parent)
+        flush(directory.parent)
     except OSError as error:
         raise StoreError(f"{directory} cannot be made: {error.strerror}. Mend the store's URL in conf/engine.yaml") from error
+
+
+def _damaged(path: Path, what: str) -> str:
+    return (
+        f"{path} is damaged and is not opened: {' '.join(what.split())[:300]}. Keep it and its -wal aside, then "
+        "`wardline restore` the last backup; sqlite3's .recover may save what came after it"
+    )
 
 
 class SqliteDriver:
     """The writing connection."""
 
+    _flushed = -1  # a descriptor of the file
+    _commits = 0
+
     def __init__(self, url: str) -> None:
         self.url = url
         self.path = path_of(url).absolute()
-        _make_directory(self.path.parent)
+        make_directory(self.path.parent)
         kind = filesystem(self.path.resolve())
         if kind in _NETWORK:
             raise StoreError(f"{self.path} is on a network file system ({kind}), where locks and flushes cannot be trusted")
         self._lock = Lock(self.path)
         try:
             self._connection = self._open()
-        except BaseException:
+            self._look()
+            self._lock.hold()
+        except BaseException as error:
             self._lock.release()
+            if isinstance(error, OSError):
+                raise StoreError(f"{self.path} cannot be opened: {error}") from error
             raise
         self._cursor = self._connection.cursor()
         self._execute = self._cursor.execute
+        self._log = f"{self.path}-wal"
 
     def _open(self) -> sqlite3.Connection:
         new = not self.path.exists() or self.path.stat().st_size == 0
@@ -138,15 +143,39 @@ class SqliteDriver:
                 "temp_store = MEMORY",
                 "foreign_keys = OFF",
                 f"cache_size = -{CACHE_KIB}",
-                f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+                "wal_autocheckpoint = 0",
+                f"journal_size_limit = {LOG_BYTES}",
                 "trusted_schema = OFF",
             ):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 raise StoreError(f"{self.path}: this file system does not allow a write-ahead log")
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path} cannot be opened: {error}") from error
+            damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
+            told = _damaged(self.path, str(error)) if damaged else f"{self.path} cannot be opened: {error}"
+            raise StoreError(told) from error
         return connection
+
+    def _look(self) -> None:
+        """After an engine that did not end well: whether the database is sound. Raises StoreError where it is not.
+
+        Where only the process died the machine has kept all that was written, and a large database is not gone through.
+        After a failed flush the machine may show what is not on disk: the log goes into the file, which writes and flushes
+        all of it anew.
+        """
+        lock = self._lock
+        small = self.path.stat().st_size < FULLY_CHECKED
+        if not lock.ended_badly or (not small and lock.machine_lived and not lock.storage_failed):
+            return
+        ask = "integrity_check" if small else "quick_check"
+        try:
+            if lock.storage_failed and self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise StoreBusy(f"{self.path} is being read, and must be settled after its storage failed: try again")
+            found = self._connection.execute(f"PRAGMA {ask}(3)").fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(_damaged(self.path, str(error))) from error
+        if found != [("ok",)]:
+            raise StoreError(_damaged(self.path, "; ".join(str(row[0]) for row in found)))
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -161,8 +190,11 @@ class SqliteDriver:
     def settle(self) -> None:
         """After creation: the file and its name in the directory survive a power loss."""
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        for place in (self.path, self.path.parent):
-            _flush(place)
+        # Kept open as long as the connection: closing any descriptor of the file drops all locks that this process holds on
+        # it (fcntl(2)), and another program that then comes and goes believes to be the last and removes the log.
+        self._flushed = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        os.fsync(self._flushed)
+        flush(self.path.parent)
 
     def begin(self) -> None:
         self._execute("BEGIN IMMEDIATE")
@@ -210,7 +242,7 @@ class SqliteDriver:
             code = getattr(error, "sqlite_errorcode", None)
             if code is None:  # raised by the adapter before SQLite saw it
                 return Fault.DATA
-            if code & 0xFF in _FULL:
+            if code & 0xFF in _FULL or code == _NO_ROOM:
                 return Fault.FULL
             if code & 0xFF in _BUSY:
                 return Fault.BUSY
@@ -219,6 +251,31 @@ class SqliteDriver:
 
     def recover(self) -> bool:
         raise StoreError("a SQLite store has no connection to lose")
+
+    def tidy(self) -> None:
+        """Move a long log into the file. Not left to SQLite, which would do it within a commit and tell nobody of a failure."""
+        self._commits += 1
+        if self._commits % LOOKS == 0 and os.stat(self._log).st_size > LOG_BYTES:
+            self._execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def relieve(self) -> None:
+        """With the reserve gone and the log in the file, there is all the room of the log again."""
+        with suppress(OSError):
+            os.unlink(ballast_of(self.path))
+        try:
+            self._execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            if self.fault(error) is Fault.BROKEN:
+                raise
+
+    def shrink(self, whole: bool) -> bool:
+        """Some free pages stay: the next messages fill them sooner than they could be moved out."""
+        ((free,),), ((pages,),) = (self._execute(f"PRAGMA {ask}").fetchall() for ask in ("freelist_count", "page_count"))
+        spare = free if whole else free - pages // RESERVED
+        if spare <= 0:
+            return False
+        self._execute(f"PRAGMA incremental_vacuum({min(spare, PIECE_PAGES)})").fetchall()
+        return True
 
     def execute(self, text: str) -> None:
         self._execute(text)
@@ -229,15 +286,18 @@ class SqliteDriver:
     def opened(self) -> None:
         pass
 
-    def close(self) -> None:
+    def close(self, well: bool = True) -> None:
         try:
-            if not self._connection.in_transaction:
+            if well and not self._connection.in_transaction:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error:
             pass  # the log is complete without it
         finally:
             self._connection.close()
-            self._lock.release()
+            if self._flushed >= 0:
+                os.close(self._flushed)
+                self._flushed = -1
+            self._lock.release(well)
 
 
 def open_reader(url: str) -> sqlite3.Connection:

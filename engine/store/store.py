@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from engine.contracts import Runtime
-from engine.errors import StoreError, WardlineError
+from engine.contracts import DiskPolicy, Runtime
+from engine.errors import StoreError, StoreFull, WardlineError
 from engine.events import Committed
-from engine.model import Admission, Delivery, DestinationState, Message, Opened, Settlement, Taken, Translation
-from engine.store import commit, reads
+from engine.model import (
+    Acted,
+    Action,
+    Admission,
+    Delivery,
+    DestinationState,
+    Message,
+    Opened,
+    Pruned,
+    RefusedFrame,
+    Settlement,
+    Taken,
+    Translation,
+    Verdicts,
+    Walk,
+)
+from engine.store import acting, commit, frames, reads
 from engine.store.commit import Committer, Done, Job
-from engine.store.driver import Driver, Reader
+from engine.store.driver import Driver, Fault, Reader
 from engine.store.prepare import prepare
 from engine.store.recovery import recover
+from engine.store.space import Space
 from engine.store.tail import Tail
+from engine.store.verdicts import verdicts
 from engine.store.writer import InlineWriter, ThreadedWriter
 
 
@@ -25,13 +42,25 @@ class SqlStore:
     """Made by `open_store`."""
 
     def __init__(
-        self, committer: Committer, reader: Reader, runtime: Runtime, on_failure: Callable[[Exception], None], threaded: bool
+        self,
+        committer: Committer,
+        reader: Reader,
+        runtime: Runtime,
+        on_failure: Callable[[Exception], None],
+        threaded: bool,
+        space: Space | None = None,
     ) -> None:
         self._runtime, self._on_failure = runtime, on_failure
         self._tail = Tail(committer.ledger.next_id - 1)
         self._quiet: set[str] = set()  # destinations known to have nothing that could begin
+        self._frames = 0  # bytes of refused frames that wait to be kept
         self._failure: StoreError | None = None
         self._closed: Deferred[None] | None = None
+        self.space = space
+        self._fault = committer.ledger.driver.fault  # whose fault an exception is
+        self.on_unblocked: Callable[[set[str]], None] = _nobody  # told destinations at which something may begin again
+        self._channels = committer.ledger.channels.texts()
+        self._destinations = committer.ledger.destinations.texts()
         self.warnings: list[str] = committer.ledger.driver.warnings()
         seconds = runtime.clock.seconds
         self._writer: ThreadedWriter | InlineWriter
@@ -49,7 +78,10 @@ class SqlStore:
     # ── verbs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def take(self, admission: Admission) -> Deferred[Taken]:
-        return self._submit(commit.TAKE, admission, 1, len(admission.content))
+        if self.space is not None and self.space.refusal:
+            return fail(StoreFull(self.space.refusal))
+        size = len(admission.content) + sum(len(part.content) for part in admission.parts)
+        return self._submit(commit.TAKE, admission, 1 + len(admission.parts), size)
 
     def translated(self, translations: Sequence[Translation]) -> Deferred[None]:
         size = sum(len(outgoing.content) for one in translations for outgoing in one.outgoings)
@@ -65,6 +97,31 @@ class SqlStore:
         """Pause, hold or start a destination; it stays so when the engine is started again. One that is not running
         gives no deliveries."""
         return self._submit(commit.STEER, (destination, state, reason, self._runtime.now()), 1, 0)
+
+    def act(self, action: Action) -> Deferred[Acted]:
+        things = len(action.messages) + len(action.deliveries)
+        if not action.token or things > acting.MOST:
+            return fail(WardlineError(f"an action has a token, and at most {acting.MOST} messages and deliveries"))
+        return self._submit(commit.ACT, action, things, 0)
+
+    def refuse(self, frame: RefusedFrame) -> Deferred[None]:
+        """Fails with StoreFull where so many wait already that a ring holds no more."""
+        if self._frames > frames.MOST_BYTES:
+            return fail(StoreFull("more refused frames come in than can be kept"))
+        size = len(frame.content)
+        self._frames += size
+
+        def kept(answer: object) -> object:
+            self._frames -= size
+            return answer
+
+        return self._submit(commit.REFUSE, frame, 1, size).addBoth(kept)
+
+    def prune(self, walk: Walk, cutoffs: Mapping[str, int], after: int, limit: int) -> Deferred[Pruned]:
+        return self._submit(commit.PRUNE, (walk, cutoffs, after, limit), 1, 0)
+
+    def shrink(self, whole: bool) -> Deferred[bool]:
+        return self._submit(commit.SHRINK, whole, 1, 0)
 
     def _submit(self, verb: int, load: Any, items: int, size: int) -> Deferred[Any]:
         if self._failure is not None or self._closed is not None:
@@ -84,21 +141,45 @@ class SqlStore:
         found = self._tail.after(channel, after, limit)
         if found is not None:
             return succeed(found)
-        floor = self._tail.floor(channel)
+        turn = self._tail.turn(channel)
 
         def read(answer: tuple[list[Message], bool]) -> list[Message]:
             messages, everything = answer
-            self._tail.read(channel, after, messages, everything, floor)
+            self._tail.read(channel, after, messages, everything, turn)
             return messages
 
-        return self._reads.ask(reads.untranslated, channel, after, limit).addCallback(read)
+        return self._reads.ask(reads.untranslated, channel, after, limit).addCallbacks(read, self._distrust)
+
+    def _distrust(self, failure: Failure) -> Failure:
+        """What was read is not what was stored, or cannot be read at all: from now on no verb succeeds."""
+        error = failure.value
+        if isinstance(error, Exception) and self._fault(error) is Fault.BROKEN and not isinstance(error, StoreError):
+            error = StoreError(f"the store cannot be read: {error}")
+        if isinstance(error, StoreError):
+            failed: Deferred[None] = Deferred()
+            failed.addErrback(lambda _: None)
+            self._writer.submit(Job(commit.FAIL, error, failed))
+        return failure
+
+    def verdicts(self, messages: Sequence[int]) -> Deferred[dict[int, Verdicts]]:
+        if self._failure is not None or self._closed is not None:
+            return self._refuse()
+        return self._reads.ask(verdicts, messages).addErrback(self._distrust)
 
     def next_due(self, destination: str) -> Deferred[int]:
         if self._failure is not None or self._closed is not None:
             return self._refuse()
         if destination in self._quiet:
             return succeed(0)
-        return self._reads.ask(reads.next_due, destination)
+        return self._reads.ask(reads.next_due, destination).addErrback(self._distrust)
+
+    def channels(self) -> list[str]:
+        """Those that the store has ever had messages of, at opening."""
+        return list(self._channels)
+
+    def destinations(self) -> list[str]:
+        """Those that the store has ever had deliveries for, at opening."""
+        return list(self._destinations)
 
     # ── the end ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -122,14 +203,20 @@ class SqlStore:
 
     def _finish(self, done: Done, seconds: float) -> None:
         tail = self._tail
+        if done.full and self.space is not None:
+            self.space.refused()
         if done.stirred:
             self._quiet.clear()
         self._quiet |= done.quiet
         for channel, number in done.translated:
             tail.remove(channel, number)
+        for channel, last in done.again.items():
+            tail.begin_above(channel, last)
         for message in done.messages:
             tail.add(message)
         self._runtime.emit(Committed(done.items, seconds))
+        if done.unblocked:
+            self.on_unblocked(done.unblocked)
         for answer, result in done.answers:
             if isinstance(result, Exception):
                 answer.errback(Failure(result))
@@ -146,14 +233,25 @@ class SqlStore:
         self._gone()
 
 
+def _nobody(destinations: set[str]) -> None:
+    pass
+
+
 def open_store(
-    url: str, runtime: Runtime, on_failure: Callable[[Exception], None], *, threaded: bool = True
+    url: str,
+    runtime: Runtime,
+    on_failure: Callable[[Exception], None],
+    *,
+    threaded: bool = True,
+    disk: DiskPolicy | None = None,
+    largest: int = 0,
 ) -> tuple[SqlStore, Opened]:
     """Create or migrate the store at `url`, take its lock, recover what was under way, and return it ready.
 
     `sqlite:///site.db`, `sqlite:////absolute/site.db` or `postgresql://user@host/database`. With `threaded=False` every
-    verb is committed at once in the caller. Raises StoreBusy where another engine holds it, StoreTooNew for a store of a
-    later release, StoreError for anything else.
+    verb is committed at once in the caller. With `disk`, the disk of a SQLite store is watched by `engine.store.upkeep`, and
+    nothing is taken while it is full; `largest` is what the largest message may have, in bytes. Raises StoreBusy where
+    another engine holds it, StoreTooNew for a store of a later release, StoreError for anything else.
     """
     driver, read = _drivers(url)
     try:
@@ -162,11 +260,20 @@ def open_store(
         reader = read(url)
     except BaseException as error:
         driver.rollback()
-        driver.close()
+        driver.close(isinstance(error, WardlineError) and not isinstance(error, StoreError))
         if isinstance(error, Exception) and not isinstance(error, WardlineError):
             raise StoreError(f"{url} cannot be opened: {error}") from error
         raise
-    return SqlStore(Committer(ledger), reader, runtime, on_failure, threaded), opened
+    return SqlStore(Committer(ledger), reader, runtime, on_failure, threaded, _space(url, runtime, disk, largest)), opened
+
+
+def _space(url: str, runtime: Runtime, disk: DiskPolicy | None, largest: int) -> Space | None:
+    """The disk of a SQLite store; PostgreSQL's belongs to its server."""
+    if disk is None or not url.startswith("sqlite"):
+        return None
+    from engine.store.sqlite import path_of
+
+    return Space(path_of(url).absolute(), disk, largest, runtime.emit)
 
 
 def _drivers(url: str) -> tuple[Driver, Callable[[str], Reader]]:

@@ -10,17 +10,18 @@ from typing import Final
 
 from engine.model import Message
 
-ROOM: Final = 12 << 20  # bytes of content, over all channels
+ROOM: Final = 3 << 20  # bytes of content, over all channels
 OVERHEAD: Final = 512  # bytes a message takes besides its content
 
 
 class _Channel:
-    __slots__ = ("floor", "messages", "size")
+    __slots__ = ("floor", "messages", "size", "turns")
 
     def __init__(self, floor: int) -> None:
-        self.floor = floor  # nothing is known about messages up to this id
+        self.floor = floor  # nothing is known about messages up to this id; none of these is held
         self.messages: dict[int, Message] = {}
         self.size = 0
+        self.turns = 0  # how often the floor has been raised
 
 
 class Tail:
@@ -37,6 +38,8 @@ class Tail:
 
     def add(self, message: Message) -> None:
         held = self._of(message.channel)
+        if message.id <= held.floor:
+            return
         size = len(message.content) + OVERHEAD
         held.messages[message.id] = message
         held.size += size
@@ -48,6 +51,7 @@ class Tail:
         largest = max(self._channels.values(), key=lambda one: one.size)
         oldest = next(iter(largest.messages))
         largest.floor = oldest
+        largest.turns += 1
         self._forget(largest, oldest)
 
     def _forget(self, held: _Channel, number: int) -> None:
@@ -63,6 +67,14 @@ class Tail:
         if held is not None:
             self._forget(held, number)
 
+    def begin_above(self, channel: str, last: int) -> None:
+        """Up to `last` the tables know better: messages are received there that were never added."""
+        held = self._of(channel)
+        held.turns += 1
+        for number in [one for one in held.messages if one <= last]:
+            self._forget(held, number)
+        held.floor = max(held.floor, last)
+
     def after(self, channel: str, after: int, limit: int) -> list[Message] | None:
         """Messages above `after`, in order; None where the tables must be asked."""
         held = self._of(channel)
@@ -76,15 +88,15 @@ class Tail:
                     break
         return found
 
-    def floor(self, channel: str) -> int:
+    def turn(self, channel: str) -> int:
         """To be remembered when the tables are asked, for `read`."""
-        return self._of(channel).floor
+        return self._of(channel).turns
 
-    def read(self, channel: str, after: int, messages: list[Message], everything: bool, floor: int) -> None:
+    def read(self, channel: str, after: int, messages: list[Message], everything: bool, turn: int) -> None:
         """The tables were asked: `messages` is what they hold above `after` (`everything`: all of it). What they hold no
-        more of up to the floor needs no second asking, unless the floor has moved since: what fell out of the tail while
-        they were read may have come too late for their answer."""
+        more of up to the floor needs no second asking, unless the floor was raised since: what fell out of the tail or was
+        released while they were read may have come too late for their answer."""
         held = self._of(channel)
-        if everything and after < held.floor == floor:
+        if everything and after < held.floor and held.turns == turn:
             below = [one.id for one in messages if one.id <= held.floor]
             held.floor = below[-1] if below else after

@@ -1,8 +1,9 @@
 """Words as small numbers: the dictionary that the tables point into.
 
 Rows hold numbers, the table `name` holds what they mean, so that SQL says the same words as everything else
-(`JOIN name ON name.id = message.state`). The words of the model have fixed numbers, written when a store is created;
-names that a site brings (routes, content types, business keys) get theirs as they come. Numbers are never reused.
+(`JOIN name ON name.id = message.state`). The words of the first schema have fixed numbers, written when a store is
+created; names that a site brings (routes, content types, business keys) get theirs as they come, and so do words that came
+with a later schema: an older store may have given a name of a site's the same text. Numbers are never reused.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ DUPLICATE: Final = CODES["duplicate"]
 WAITING: Final = CODES["waiting"]
 SENDING: Final = CODES["sending"]
 DELIVERED: Final = CODES["delivered"]
+CANCELLED: Final = CODES["cancelled"]
+EXPIRED: Final = CODES["expired"]
 LANE_BLOCKED: Final = CODES[BLOCKED]
 RUNNING: Final = CODES["running"]
 HELD: Final = CODES["held"]

@@ -88,7 +88,7 @@ class ThreadedWriter:
                 self._committer.tidy()
         except BaseException as error:
             failure = _as_failure(error)
-        _close(self._committer)
+        _close(self._committer, failure is None)
         if failure is not None:
             self._call(self._fail, failure, [job.answer for job in jobs])
         self._call(self._closed)
@@ -109,14 +109,14 @@ class InlineWriter:
             self._finish(done, self._seconds() - started)
             self._committer.tidy()
         except StoreError as error:
-            _close(self._committer)
+            _close(self._committer, well=False)
             self._fail(error, waiting)
 
     def abandoned(self) -> list[Deferred[Any]]:
         return []
 
     def close(self, closed: Callable[[], None]) -> None:
-        _close(self._committer)
+        _close(self._committer, well=True)
         closed()
 
 
@@ -132,7 +132,7 @@ def _as_failure(error: BaseException) -> StoreError:
     return failure
 
 
-def _close(committer: Committer) -> None:
+def _close(committer: Committer, well: bool) -> None:
     """Give the lock back, whatever state the database is in."""
     with suppress(Exception):
-        committer.ledger.driver.close()
+        committer.ledger.driver.close(well)

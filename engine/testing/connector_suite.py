@@ -13,21 +13,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.defer import ensureDeferred, gatherResults
 
-from engine.contracts import Destination, Reply, Source
+from engine.contracts import Destination, Source
 from engine.events import Listening
-from engine.model import (
-    Arrival,
-    Busy,
-    Delivered,
-    Delivery,
-    Receipt,
-    Refused,
-    Unknown,
-    Unreached,
-    Verdict,
-)
+from engine.model import Busy, Delivered, Delivery, Refused, Unknown, Unreached
+from engine.testing.held_intake import HeldIntake
 from engine.testing.world import World, turn, until
 
 # ── sources ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -43,41 +34,6 @@ class Peer(Protocol):
 
     async def close(self) -> None:
         """Hang up at once."""
-
-
-class HeldIntake:
-    """An intake that answers only when the test says so. `arrivals` is what came, in order."""
-
-    def __init__(self) -> None:
-        self.arrivals: list[Arrival] = []
-        self.heard: dict[int, bool] = {}  # what reply gave, by the arrival's number
-        self.in_hand = self.most_in_hand = 0  # not yet answered
-        self._waiting: dict[int, Deferred[Receipt]] = {}
-
-    async def __call__(self, arrival: Arrival, reply: Reply) -> None:
-        number = len(self.arrivals)
-        self.arrivals.append(arrival)
-        self.in_hand += 1
-        self.most_in_hand = max(self.most_in_hand, self.in_hand)
-        self._waiting[number] = Deferred()
-        try:
-            receipt = await self._waiting[number]
-        finally:
-            self.in_hand -= 1
-        self.heard[number] = await reply(receipt)
-
-    def holds(self, number: int) -> bool:
-        """Arrival `number` waits for its answer."""
-        return number < len(self.arrivals)
-
-    def let_go(self, number: int, reply: bytes = b"") -> None:
-        """Answer arrival `number` (from 0) positively, by default with its own content after `ACK `."""
-        content = reply or b"ACK " + self.arrivals[number].content
-        self._waiting[number].callback(Receipt(Verdict.ACCEPTED, number + 1, reply=content))
-
-    def fail(self, number: int) -> None:
-        """Break the promise that intake never raises."""
-        self._waiting[number].errback(ZeroDivisionError())
 
 
 class SourceSuite:
@@ -211,6 +167,23 @@ class SourceSuite:
         await until("the reply", lambda: peer.replies)
         assert peer.replies == [b"ACK " + self.content(2)], "no reply was invented for the one that failed"
         await source.stop()
+
+    async def test_what_is_no_message_is_refused_with_its_bytes(self) -> None:
+        world, source, intake = await self.opened()
+        peer = await self.peer(world, source)
+        spoilt = await self.spoil(world, source, peer)
+        await until("the refusal", lambda: intake.refusals)
+        refusal = intake.refusals[0]
+        assert refusal.content == spoilt
+        assert refusal.size == len(spoilt)
+        assert refusal.peer
+        assert refusal.reason
+        assert intake.arrivals == []
+        await source.stop()
+
+    async def spoil(self, world: World, source: Any, peer: Any) -> bytes:
+        """Have `peer` send something that is no message; gives the bytes that are to be kept of it."""
+        raise NotImplementedError
 
     async def test_an_address_in_use_is_an_os_error(self) -> None:
         world, source, _ = await self.opened()

@@ -6,7 +6,8 @@
 
 Bytes never move inside `write`: they are delivered in the clock's next turn, or when the test calls `pump()`.
 Faults: `segment` cuts every write into pieces of so many bytes, addresses in `silent` never answer, `refusals` maps an
-address to the OSError that connecting gives, and a transport's `abortConnection` is a reset.
+address to the OSError that connecting gives, and a transport's `abortConnection` is a reset. There is no TLS here, only what
+follows from it: `certificate` is what every peer shows, and `handshakes` an OSError with which they all fail.
 """
 
 from __future__ import annotations
@@ -81,6 +82,13 @@ class MemoryTransport:
             self._paused = False
             self._network.schedule()
 
+    def startTLS(self, context: ssl.SSLContext) -> None:
+        self._inbox.appendleft(_failure(_Agreed()))
+        self._network.schedule()
+
+    def getPeerCertificate(self) -> Any:
+        return self._network.certificate
+
     def pauseProducing(self) -> None:
         self._paused = True
 
@@ -121,9 +129,18 @@ class MemoryTransport:
                 self.peer._producer.resumeProducing()
         elif isinstance(item.value, _HalfClosed) and hasattr(self.wire, "readConnectionLost"):
             self.wire.readConnectionLost()
+        elif isinstance(item.value, _Agreed):
+            self._agreed()
         else:
             self._lost(item)
         return True
+
+    def _agreed(self) -> None:
+        if (fault := self._network.handshakes) is None:
+            self.wire.handshakeCompleted()  # type: ignore[attr-defined]
+        else:
+            self.wire.handshakeFailed(fault, b"")  # type: ignore[attr-defined]
+            self.abortConnection()
 
     def _lost(self, reason: Failure) -> None:
         was_ours = self.disconnecting
@@ -135,6 +152,10 @@ class MemoryTransport:
 
 class _HalfClosed(Exception):
     """The peer writes no more."""
+
+
+class _Agreed(Exception):
+    """The TLS handshake has been done, or has failed."""
 
 
 def _failure(problem: Exception) -> Failure:
@@ -162,6 +183,8 @@ class MemoryNetwork:
         self.silent: set[Address] = set()
         self.refusals: dict[Address, OSError] = {}
         self.connections: list[tuple[MemoryTransport, MemoryTransport]] = []
+        self.certificate: dict[str, Any] | None = None
+        self.handshakes: OSError | None = None
         self._clock = clock
         self._scheduled = False
         self._next_port = 49152
@@ -174,8 +197,9 @@ class MemoryNetwork:
         return succeed(MemoryPort(self, address))
 
     def connect(
-        self, build: Callable[[], WireProtocol], host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None
-    ) -> Deferred[WireProtocol]:
+        self, build: Callable[[], WireProtocol], host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None,
+        name: str = "",
+    ) -> Deferred[WireProtocol]:  # fmt: skip
         connected: Deferred[WireProtocol] = Deferred()
         address = Address(host, port)
         if address in self.silent:

@@ -64,6 +64,12 @@ class MemorySource:
             running.addBoth(self._finished, running)
         return answered
 
+    def refuse(self, reason: str, content: bytes, peer: str = "memory") -> None:
+        """As a source does with bytes that are no message. Raises RuntimeError unless started."""
+        if self._intake is None:
+            raise RuntimeError("the source is not started")
+        self._intake.refused(peer, reason, len(content), content)
+
     def _finished(self, result: Any, running: Deferred[Any]) -> Any:
         self._in_hand.discard(running)
         if self._quiet is not None and not self._in_hand:

@@ -9,7 +9,9 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+EVERY_USAGE = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
 
 
 class Authority:
@@ -24,8 +26,10 @@ class Authority:
         self.file = directory / f"{name.replace(' ', '-')}.pem"
         self.file.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, host: str, days: int = 1) -> tuple[str, str]:
-        """Certificate and key files for `host`; expired where `days` is negative."""
+    def issue(
+        self, host: str, days: int = 1, begins: int = -3, usage: x509.ObjectIdentifier | None = None, password: str = ""
+    ) -> tuple[str, str]:
+        """Certificate and key files for `host`; expired where `days` is negative, not yet valid where `begins` is positive."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             name: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
@@ -33,18 +37,23 @@ class Authority:
             name = x509.DNSName(host)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         certificate = (
-            self._builder(subject, key.public_key(), days)
+            self._builder(subject, key.public_key(), days, begins)
             .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([usage] if usage else EVERY_USAGE), critical=False)
             .sign(self.key, hashes.SHA256())
         )
-        stem = self.directory / f"{host}-{certificate.serial_number}"
-        stem.with_suffix(".crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        stem.with_suffix(".key").write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
-        return str(stem.with_suffix(".crt")), str(stem.with_suffix(".key"))
+        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        if password:
+            encryption = serialization.BestAvailableEncryption(password.encode())
+        stem = f"{host}-{certificate.serial_number}"
+        files = self.directory / f"{stem}.crt", self.directory / f"{stem}.key"
+        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
+        return str(files[0]), str(files[1])
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, days: int) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, days: int, begins: int = -3
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -52,6 +61,6 @@ class Authority:
             .issuer_name(self.name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=3))
+            .not_valid_before(now + timedelta(days=begins))
             .not_valid_after(now + timedelta(days=days))
         )

@@ -21,11 +21,11 @@ from engine.connectors.mllp import ConnectOptions, ListenOptions
 from engine.connectors.mllp.destination import MllpDestination
 from engine.connectors.mllp.source import MllpSource
 from engine.contracts import Runtime
-from engine.events import FrameRefused
 from engine.model import Arrival, Delivered, Receipt, Refused, Unknown, Unreached, Verdict
 from engine.net import LoopNetwork
 from engine.quantities import parse_address
 from engine.testing import world as worlds
+from engine.testing.held_intake import Refusal
 from engine.testing.world import World, until
 from tests.contract.connectors import test_mllp as contract
 from tests.contract.connectors.mllp_peers import Receiver
@@ -45,6 +45,19 @@ class TestSource(contract.TestSource):
 
     def build(self, world: World) -> MllpSource:
         return self.build_at(world, "127.0.0.1:0")
+
+
+class TestSourceThatDials(contract.TestSourceThatDials):
+    def world(self) -> World:
+        self.port = _free_port()
+        return real_world()
+
+    def build(self, world: World) -> MllpSource:
+        return MllpSource(ListenOptions(connect=f"127.0.0.1:{self.port}", max_in_flight=4), world.runtime, "charges")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
 
 
 class TestDestination(contract.TestDestination):
@@ -73,18 +86,24 @@ class Bench:
         runtime = self.world.runtime
         self.runtime = Runtime(reactor, runtime.network, runtime.emit, runtime.now, runtime.chance)
         self.contents: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
+        self.refusals: list[Refusal] = []
         self.format = registry.formats()["hl7v2"].build()
         self.source = MllpSource(ListenOptions(**({"listen": "127.0.0.1:0"} | options)), self.runtime, "charges")
 
     async def start(self) -> Bench:
-        await self.source.start(self.intake)
+        await self.source.start(self)
         self.address = parse_address(self.source.address)
         return self
 
-    async def intake(self, arrival: Arrival, reply: Any) -> None:
+    async def __call__(self, arrival: Arrival, reply: Any) -> None:
         self.contents.append(arrival.content)
+        self.headers.append(dict(arrival.headers))
         receipt = Receipt(Verdict.ACCEPTED, len(self.contents), worlds.NOW)
         await reply(receipt._replace(reply=self.format.acknowledge(arrival.content, receipt)))
+
+    def refused(self, peer: str, reason: str, size: int, content: bytes = b"") -> None:
+        self.refusals.append(Refusal(peer, reason, size, content))
 
 
 def test_mllp_send_of_python_hl7_is_answered(spin: Any, tmp_path: Path) -> None:
@@ -197,8 +216,10 @@ async def test_what_is_on_the_port_by_mistake_is_closed_and_named() -> None:  # 
         return []
 
     await deferToThread(visit)
-    await until("both events", lambda: len(bench.world.told(FrameRefused)) == 2)
-    assert [event.reason for event in bench.world.told(FrameRefused)] == ["TLS_ON_PLAIN", "HTTP_ON_MLLP"]
+    await until("both refusals", lambda: len(bench.refusals) == 2)
+    assert [refusal.reason for refusal in bench.refusals] == ["TLS_ON_PLAIN", "HTTP_ON_MLLP"]
+    assert bench.refusals[0].content.startswith(b"\x16\x03\x01")
+    assert bench.refusals[1].content.startswith(b"GET / HTTP/1.1\r\nHost: ")
     await bench.source.stop()
 
 

@@ -1,13 +1,14 @@
 """One inbound MLLP connection: frames to intake, replies back in the order of arrival.
 
-Reading stops for three reasons, each with its own word here: too many unanswered (`_full`), a peer that does not take its
-replies (`_clogged`), and an end that was decided (`_closing`). It goes on when none holds.
+Reading stops for four reasons, each with its own word here: too many unanswered (`_full`), a peer that does not take its
+replies (`_clogged`), no memory to spare (the source's budget), and an end that was decided (`_closing`). It goes on when
+none holds.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -15,105 +16,114 @@ from twisted.internet.protocol import Protocol as WireProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from engine.connectors.mllp.framing import END, START, Deframer, Dropped
-from engine.model import Arrival, Receipt
+from engine.connectors.mllp.framing import END, KEPT, NO_SB, START, Deframer, Dropped, Loose, frame
+from engine.connectors.mllp.owed import GONE, HEARD, Known, Owed
+from engine.connectors.mllp.secure import NOT_TLS, handshake_refusal
+from engine.model import NO_HEADERS, Arrival
 from engine.quantities import Address
 
 if TYPE_CHECKING:
     from engine.connectors.mllp.source import MllpSource
 
 CLOSE_TIMEOUT = 5.0  # seconds for the last replies to leave when closing
+SETTLE_TIME = 1.0  # seconds of silence after which a frame that lacks only its last byte is taken
 
-TOO_MANY_CONNECTIONS = "TOO_MANY_CONNECTIONS"
 FRAME_TIMEOUT = "FRAME_TIMEOUT"  # a frame that did not come to its end in time
 WRITE_TIMEOUT = "WRITE_TIMEOUT"  # a peer that does not take its replies
 ABANDONED = "ABANDONED"  # frames not yet begun when their connection broke; the peer was told nothing of them
 INTAKE_FAILED = "INTAKE_FAILED"  # our own fault; nothing was answered
+MLLP_R2 = "MLLP_R2"  # the one-byte blocks by which MLLP release 2 confirms our replies; release 1 has no use for them
+END_WITHOUT_CR = "END_WITHOUT_CR"  # taken all the same, unless the source is strict
 
-
-class _Known:
-    """An awaitable that is ready: cheaper than a Deferred that has fired."""
-
-    def __init__(self, value: bool) -> None:
-        self._value = value
-
-    def __await__(self) -> Generator[Any, None, bool]:
-        return self._value
-        yield
-
-
-_HEARD, _GONE = _Known(True), _Known(False)
-
-
-class Owed:
-    """A reply we owe, and the `contracts.Reply` that settles it."""
-
-    __slots__ = ("_connection", "done", "reply", "waiting")
-
-    def __init__(self, connection: Inbound) -> None:
-        self._connection = connection
-        self.done = False
-        self.reply: bytes | None = None
-        self.waiting: Deferred[bool] | None = None
-
-    def __call__(self, receipt: Receipt) -> _Known | Deferred[bool]:
-        return self._connection.answer(self, receipt.reply)
+_SETTLE = "settle"
+_R2_BLOCKS = (b"\x06", b"\x15")  # commit ACK and NAK (HL7 Transport Specification: MLLP, release 2, §3.1)
 
 
 class Inbound(WireProtocol):
     """The connection. `transport` is what `contracts.Network` promises."""
 
     transport: Any
+    host = peer = ""
 
     def __init__(self, source: MllpSource) -> None:
         options = source.options
         self._source = source
         self._limit = options.max_in_flight
         self._clock = source.runtime.clock
-        self._deframer = Deframer(options.max_frame)
+        self._budget = source.budget
+        self._deframer = Deframer(options.max_frame, tolerant=not options.strict)
         self._owed: deque[Owed] = deque()
         self._backlog: deque[bytes] = deque()  # frames that came in one chunk beyond the limit
+        self._headers: Mapping[str, str] = NO_HEADERS
         self._gone = self._closing = self._paused = self._handing = False
         self._begun: float | None = None  # since when a frame is incomplete
+        self._silent: float | None = None  # since when a frame lacks no more than its last byte
         self._clogged: float | None = None  # since when replies are not taken
-        self._active = self._clock.seconds()  # when something last happened; kept only for `idle_timeout`
         self._timer: Any = None
+        self.counted = 0  # see `budget.Reader`
+        self._keeps_time = bool(options.idle_timeout)
+        self.active = self._clock.seconds()  # when something last happened; kept only for `idle_timeout`
+
+    @property
+    def busy(self) -> bool:
+        """It waits for us, or has its own time-outs."""
+        return bool(self._owed or self._closing or self._begun is not None)
+
+    @property
+    def spoke(self) -> bool:
+        """The peer has sent the start of a frame."""
+        return self._deframer.started
 
     # ── from the transport ──
 
     def connectionMade(self) -> None:
         peer = self.transport.getPeer()
-        self.peer = str(Address(peer.host, peer.port))
-        if not self._source.opened(self):
-            self._gone = True
-            self._source.refused(self.peer, TOO_MANY_CONNECTIONS, 0)
-            self.transport.abortConnection()
+        self.host, self.peer = peer.host, str(Address(peer.host, peer.port))
+        if refusal := self._source.opened(self):
+            self._turn_away(refusal)
             return
         self.transport.registerProducer(self, True)
-        self._watch()
+        if self._source.identity is not None:
+            self.transport.startTLS(self._source.identity.context())
+
+    def handshakeCompleted(self) -> None:
+        if self._source.identity is not None and not self._gone:
+            self._headers, refusal = self._source.identity.judge(self.transport.getPeerCertificate())
+            if refusal:
+                self._turn_away(refusal)
+
+    def handshakeFailed(self, problem: OSError, received: bytes) -> None:
+        if refusal := handshake_refusal(problem):
+            self._source.turned_away(self, refusal, received if refusal == NOT_TLS else b"")
+
+    def _turn_away(self, reason: str) -> None:
+        self._gone = True
+        self._source.turned_away(self, reason)
+        self._source.closed(self)
+        self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         if self._gone:
             return
         for event in self._deframer.receive(data):
             self._begun = None
-            if type(event) is bytes:
-                if self._backlog or len(self._owed) >= self._limit:
-                    self._backlog.append(event)
-                else:
-                    self._hand_over(event)
+            if type(event) is bytes and len(event) != 1:
+                self._take(event)
             else:
-                self._refuse(event)  # type: ignore[arg-type]
-        if self._deframer.partial and self._begun is None:
-            self._begun = self._clock.seconds()
-            self._watch()
-        elif self._source.options.idle_timeout:
-            self._active = self._clock.seconds()
-        if self._backlog or len(self._owed) >= self._limit:
+                self._odd(event)
+        if self._deframer.partial:
+            self._incomplete()
+        else:
+            if self.counted:
+                self._budget.count(self, 0)
+            if self._keeps_time:
+                self.active = self._clock.seconds()
+        if self._backlog or len(self._owed) >= self._limit or self.counted or self._budget.in_hand > self._budget.limit:
             self._flow()
 
     def readConnectionLost(self) -> None:
         """The peer has said all, and may still listen: it gets its replies before the connection goes."""
+        self._settle()
         self._drain_deframer()
         self.finish()
 
@@ -123,8 +133,8 @@ class Inbound(WireProtocol):
         self._gone = True
         self._drain_deframer()
         if self._backlog:
-            self._source.refused(self.peer, ABANDONED, sum(map(len, self._backlog)))
-            self._backlog.clear()
+            self._abandon()
+        self._budget.forget(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -133,6 +143,17 @@ class Inbound(WireProtocol):
             if one.waiting is not None:
                 one.waiting.callback(False)
         self._source.closed(self)
+
+    def _abandon(self) -> None:
+        size = sum(map(len, self._backlog))
+        kept = bytearray()
+        for content in self._backlog:
+            kept += frame(content)
+            if len(kept) >= KEPT:
+                break
+        self._budget.in_hand -= size
+        self._backlog.clear()
+        self._source.refused(self.peer, ABANDONED, size, bytes(kept[:KEPT]))
 
     # As the transport's producer: our replies are not taken, or taken again.
 
@@ -150,34 +171,55 @@ class Inbound(WireProtocol):
 
     # ── to intake, and back ──
 
+    def _take(self, content: bytes) -> None:
+        self._budget.in_hand += len(content)
+        if self._backlog or len(self._owed) >= self._limit:
+            self._backlog.append(content)
+        else:
+            self._hand_over(content)
+
+    def _odd(self, event: bytes | Dropped) -> None:
+        if isinstance(event, Dropped):
+            self._refuse(event)
+        elif isinstance(event, Loose):
+            self._source.irregular(self.peer, END_WITHOUT_CR)
+            self._take(bytes(event))
+        elif event in _R2_BLOCKS:
+            self._source.irregular(self.peer, MLLP_R2)
+        else:
+            self._take(event)
+
     def _hand_over(self, content: bytes) -> None:
-        owed = Owed(self)
+        owed = Owed(self, len(content))
         self._owed.append(owed)
-        running: Deferred[Any] = ensureDeferred(self._source.intake(Arrival(content, self.peer), owed))  # type: ignore[arg-type]
+        running: Deferred[Any] = ensureDeferred(self._source.intake(Arrival(content, self.peer, self._headers), owed))  # type: ignore[arg-type]
         if owed.done and running.called and not isinstance(running.result, Failure):
             return
         self._source.running.add(running)
-        running.addBoth(self._ended, running, owed, len(content))
+        running.addBoth(self._ended, running, owed, content)
 
-    def _ended(self, result: object, running: Deferred[Any], owed: Owed, size: int) -> None:
+    def _ended(self, result: object, running: Deferred[Any], owed: Owed, content: bytes) -> None:
         if isinstance(result, Failure) or not owed.done:
             what = type(result.value).__name__ if isinstance(result, Failure) else "no reply"
-            self._source.refused(self.peer, f"{INTAKE_FAILED}: {what}", size)
+            self._source.refused(self.peer, f"{INTAKE_FAILED}: {what}", len(content), content[:KEPT])
             if not owed.done:
                 self.answer(owed, None)
         self._source.finished(running)
 
-    def answer(self, owed: Owed, reply: bytes | None) -> _Known | Deferred[bool]:
+    def answer(self, owed: Owed, reply: bytes | None) -> Known | Deferred[bool]:
         """Settle `owed`: what can leave in order leaves now. The loop makes one write of those of one turn."""
         owed.done = True
+        self._budget.in_hand -= owed.size
+        if self._budget.waiting:
+            self._budget.relieve()
         if self._gone:
-            return _GONE
+            return GONE
         owed.reply = reply
         if self._owed[0] is not owed:
             owed.waiting = Deferred()
             return owed.waiting
         self._flush()
-        return _HEARD
+        return HEARD
 
     def _flush(self) -> None:
         heard: list[Deferred[bool]] = []
@@ -189,6 +231,8 @@ class Inbound(WireProtocol):
                 heard.append(owed.waiting)
         for waiting in heard:
             waiting.callback(True)
+        if self._keeps_time:
+            self.active = self._clock.seconds()
         if self._paused or self._closing:
             self._continue()
 
@@ -207,8 +251,16 @@ class Inbound(WireProtocol):
 
     # ── limits ──
 
+    def go_on(self) -> None:
+        """The budget has room again."""
+        if not self._gone:
+            self._flow()
+
     def _flow(self) -> None:
-        pause = bool(self._clogged is not None or self._closing or self._backlog or len(self._owed) >= self._limit)
+        pause = bool(
+            self._clogged is not None or self._closing or self._backlog or len(self._owed) >= self._limit
+            or self._budget.must_wait(self)
+        )  # fmt: skip
         if pause != self._paused and not self._gone:
             self._paused = pause
             if pause:
@@ -216,10 +268,24 @@ class Inbound(WireProtocol):
             else:
                 if self._begun is not None:  # the time during which we did not read is not the peer's
                     self._begun = self._clock.seconds()
+                    self._watch()
                 self.transport.resumeProducing()
 
+    def _incomplete(self) -> None:
+        """A frame, or something else, has begun and not ended."""
+        self._budget.count(self, self._deframer.pending)
+        loose = self._deframer.loose
+        if self._begun is None or loose:
+            now = self._clock.seconds()
+            if self._begun is None:
+                self._begun = now
+            self._silent = now if loose else None
+            self._watch()
+        else:
+            self._silent = None
+
     def _refuse(self, dropped: Dropped) -> None:
-        self._source.refused(self.peer, dropped.reason, dropped.size)
+        self._source.refused(self.peer, dropped.reason, dropped.size, dropped.content)
         if dropped.fatal:
             self.finish()
 
@@ -251,14 +317,14 @@ class Inbound(WireProtocol):
     # ── one timer for all deadlines, looked at when it fires rather than moved with every message ──
 
     def _deadlines(self) -> list[tuple[float, str]]:
-        options = self._source.options
+        limit = self._source.options.frame_timeout
         found = []
         if self._begun is not None and not self._paused:
-            found.append((self._begun + options.frame_timeout, FRAME_TIMEOUT))
+            found.append((self._begun + limit, FRAME_TIMEOUT))
+            if self._silent is not None:
+                found.append((self._silent + SETTLE_TIME, _SETTLE))
         if self._clogged is not None:
-            found.append((self._clogged + options.frame_timeout, WRITE_TIMEOUT))
-        if options.idle_timeout:
-            found.append((self._active + options.idle_timeout, ""))
+            found.append((self._clogged + limit, WRITE_TIMEOUT))
         return found
 
     def _watch(self) -> None:
@@ -277,15 +343,32 @@ class Inbound(WireProtocol):
         due, reason = min(self._deadlines(), default=(now + 1, ""))
         if due > now:
             self._watch()
+        elif reason == _SETTLE:
+            self._settle()
+            self._watch()
         elif reason == FRAME_TIMEOUT:
-            dropped = self._deframer.close()
-            self._source.refused(self.peer, reason, sum(event.size for event in dropped if isinstance(event, Dropped)))
-            self.finish()
-        elif reason == WRITE_TIMEOUT:
+            self._late()
+        else:
             self._source.refused(self.peer, reason, 0)
             self.transport.abortConnection()
-        elif self._owed:  # not idle: it waits for us
-            self._active = now
-            self._watch()
-        else:
-            self.finish()
+
+    def _settle(self) -> None:
+        """No more comes of a frame that lacks only its last byte: it is taken as it is."""
+        self._silent = None
+        for event in self._deframer.settle():
+            self._begun = None
+            self._budget.count(self, 0)
+            self._odd(event)
+
+    def _late(self) -> None:
+        """What has begun did not end in time. Junk behind a frame is no beginning: some send it to see that we live."""
+        if junk := self._deframer.skip():
+            self._begun = None
+            for event in junk:
+                self._odd(event)
+            return
+        for event in self._deframer.close():
+            if isinstance(event, Dropped):
+                reason = NO_SB if event.reason == NO_SB else FRAME_TIMEOUT
+                self._source.refused(self.peer, reason, event.size, event.content)
+        self.finish()

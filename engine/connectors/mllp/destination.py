@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 
 from engine import registry
+from engine.answers import otherwise
 from engine.connectors.mllp import ConnectOptions
 from engine.connectors.mllp.framing import END, START, Deframer
 from engine.contracts import Format, Runtime
-from engine.links import Link, Links, why
-from engine.model import Busy, Delivered, Delivery, Outcome, Refused, Unknown, Unreached
+from engine.links import Link, Links, missed
+from engine.model import Busy, Delivered, Delivery, Misconfigured, Outcome, Refused, Unknown
 from engine.quantities import format_duration
+from engine.tlsclient import Credentials
 
 
 class AckLink(Link[bytes]):
@@ -45,9 +47,11 @@ class MllpDestination:
     def __init__(self, options: ConnectOptions, runtime: Runtime, name: str) -> None:
         self.concurrency = options.connections
         self._keep_open, self._timeout = options.keep_open, options.ack_timeout
+        self._answers = options.answers
         self._links: Links[AckLink] = Links(
-            runtime, lambda links: AckLink(links, options.max_frame), options.connect, options.connect_timeout
-        )
+            runtime, lambda links: AckLink(links, options.max_frame), options.connect, options.connect_timeout,
+            Credentials(options.tls) if options.tls is not None else None,
+        )  # fmt: skip
 
     @cached_property
     def _format(self) -> Format:
@@ -57,8 +61,10 @@ class MllpDestination:
         try:
             link = await self._links.take()
         except OSError as problem:
-            return Unreached(f"not connected: {why(problem)}")
+            return missed(problem)
         answer = await link.exchange(START + delivery.content + END, self._timeout)
+        if isinstance(answer, Misconfigured):
+            return answer
         outcome = answer if type(answer) is Unknown else self._judge(delivery.content, answer)  # type: ignore[arg-type]
         # Only an answer that belongs to what was sent proves that the two sides are in step.
         if type(outcome) in (Delivered, Refused, Busy) and self._keep_open:
@@ -67,7 +73,12 @@ class MllpDestination:
             link.spoil()
         else:
             link.close()
-        return outcome
+        return self._meant(outcome) if self._answers and isinstance(outcome, (Refused, Busy)) else outcome
+
+    def _meant(self, outcome: Refused | Busy) -> Outcome:
+        """As `answers:` has it: what is said of a code comes before what is said of all."""
+        action = self._answers.get(outcome.code) or self._answers.get(outcome.code.partition("/")[0])
+        return otherwise(outcome, action)
 
     def _judge(self, content: bytes, acknowledgement: bytes) -> Outcome:
         try:

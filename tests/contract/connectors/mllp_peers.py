@@ -60,6 +60,7 @@ class Receiver:
         self.network = network
         self.received: list[bytes] = []
         self.mood = "accept"
+        self.scripted = b""  # an acknowledgement to give instead
         self.open: list[_Receiving] = []
         self.most_open = self.made = 0
         self.address = ""
@@ -100,7 +101,9 @@ class _Receiving(Protocol):
             self.answer(content, self.receiver.mood)
 
     def answer(self, content: bytes, mood: str) -> None:
-        if mood == "reset":
+        if self.receiver.scripted:
+            self.transport.write(b"\x0b" + self.receiver.scripted + b"\x1c\r")
+        elif mood == "reset":
             self.transport.abortConnection()
         elif mood == "garbage":
             self.transport.write(b"\x0b\xff\xfe nothing that MLLP should carry \x00\x1c\r")

@@ -45,6 +45,10 @@ class TestSource(SourceSuite):
     async def peer(self, world: World, source: MemorySource) -> _Hand:
         return _Hand(source)
 
+    async def spoil(self, world: World, source: MemorySource, peer: _Hand) -> bytes:
+        source.refuse("JUNK", b"no message")
+        return b"no message"
+
     async def test_a_peer_that_hung_up_did_not_hear(self) -> None:
         _, source, intake = await self.opened()
         source.hears = False

@@ -201,7 +201,8 @@ async def test_an_answer_that_nobody_asked_for_is_never_credited() -> None:
 
 async def test_a_ca_file_that_is_not_there_is_a_fault_of_configuration() -> None:
     world = World()
-    destination = HttpDestination(RequestOptions(url="https://billing/", ca="nowhere/ca.pem"), world.runtime, "billing")
-    assert await destination.send(charge()) == Misconfigured("ca: nowhere/ca.pem cannot be read: No such file or directory")
+    options = RequestOptions(url="https://billing/", tls={"ca": "nowhere/ca.pem"})
+    destination = HttpDestination(options, world.runtime, "billing")
+    assert await destination.send(charge()) == Misconfigured("tls: ca: nowhere/ca.pem cannot be read: No such file or directory")
     assert "nowhere/ca.pem" in await destination.check()
     await destination.stop()

@@ -21,6 +21,19 @@ REFUSED: list[tuple[type[Options], dict[str, Any], str]] = [
     (ListenOptions, {"listen": "127.0.0.1:6661", "frame_timeout": "0"}, "greater than 0"),
     (ListenOptions, {"listen": "127.0.0.1:6661", "max_in_flight": "0"}, "greater than or equal to 1"),
     (ListenOptions, {"listen": "127.0.0.1:6661", "frametimeout": "1s"}, "Extra inputs are not permitted"),
+    (ListenOptions, {}, "write one of listen: and connect:"),
+    (ListenOptions, {"listen": "127.0.0.1:6661", "connect": "lab:2575"}, "write one of listen: and connect:"),
+    (ListenOptions, {"connect": "lab:2575", "takeover": "true"}, "they go with listen, not with connect"),
+    (ListenOptions, {"connect": "lab:2575", "allow": ["10.0.0.0/8"]}, "they go with listen, not with connect"),
+    (
+        ListenOptions,
+        {"listen": "127.0.0.1:6661", "allow": ["10.20.30.40/16"]},
+        "write 10.20.0.0/16 for all of it, or 10.20.30.40",
+    ),
+    (ListenOptions, {"listen": "127.0.0.1:6661", "allow": ["ehr.example.org"]}, "is no network: write it like 10.20.0.0/16"),
+    (ListenOptions, {"listen": "127.0.0.1:6661", "max_frame": "1GiB"}, "max_inbound is smaller than max_frame"),
+    (ListenOptions, {"listen": "127.0.0.1:6661", "tls": {"key": "k.pem"}}, "tls.certificate"),
+    (ListenOptions, {"listen": "127.0.0.1:6661", "tls": {"certificate": "c.pem", "subjects": ["ehr"]}}, "subjects needs clients"),
     (ConnectOptions, {"connect": "lab.example.org"}, "the port is missing; write it like lab.example.org:2575"),
     (ConnectOptions, {"connect": "lab:0"}, "port 0 is for listening"),
     (ConnectOptions, {"connect": "mllp://lab:2575"}, "without mllp://"),
@@ -32,7 +45,29 @@ REFUSED: list[tuple[type[Options], dict[str, Any], str]] = [
     (RequestOptions, {"url": "https://billing.example.org/é"}, "percent-encoded"),
     (RequestOptions, {"url": "https://billing.example.org:99999/"}, "is no URL"),
     (RequestOptions, {"url": URL, "method": "GET"}, "'POST', 'PUT' or 'PATCH'"),
-    (RequestOptions, {"url": URL, "auth": {}}, "write one of bearer: and basic:"),
+    (RequestOptions, {"url": URL, "auth": {}}, "write one of bearer:, basic: and oauth2:"),
+    (RequestOptions, {"url": URL, "auth": {"bearer": "x", "basic": {"user": "a", "password": "x"}}}, "write one of bearer:"),
+    (
+        RequestOptions,
+        {"url": URL, "auth": {"oauth2": {"token_url": "login", "client_id": "x", "client_secret": "y"}}},
+        "'login' is no URL",
+    ),
+    (RequestOptions, {"url": "http://billing/", "tls": {}}, "tls: is for https"),
+    (RequestOptions, {"url": URL, "tls": {"key": "client.key"}}, "certificate is missing"),
+    (RequestOptions, {"url": URL, "answers": {"40x": "park"}}, "write one like 409, or 5xx for all"),
+    (RequestOptions, {"url": URL, "answers": {"200": "retry"}}, "no status that can be given another meaning"),
+    (RequestOptions, {"url": URL, "answers": {"409": "ignore"}}, "'park', 'retry', 'delivered' or 'hold'"),
+    (RequestOptions, {"url": URL, "answers": {"500": "delivered"}}, "500 cannot count as delivered"),
+    (RequestOptions, {"url": URL, "answers": {"5xx": "delivered"}}, "5xx cannot count as delivered"),
+    (RequestOptions, {"url": URL, "answers": {"4xx": "delivered"}}, "name one status"),
+    (RequestOptions, {"url": URL, "answers": {"302": "delivered"}}, "302 cannot count as delivered"),
+    (RequestOptions, {"url": URL, "answers": {"401": "delivered"}}, "401 cannot count as delivered"),
+    (RequestOptions, {"url": URL, "answers": {"408": "delivered"}}, "408 cannot count as delivered"),
+    (ConnectOptions, {"connect": "lab:2575", "tls": {"key": "client.key"}}, "certificate is missing"),
+    (ConnectOptions, {"connect": "lab:2575", "tls": {"server_name": "lab example"}}, "pattern"),
+    (ConnectOptions, {"connect": "lab:2575", "answers": {"AA": "park"}}, "'AA' is no negative acknowledgement"),
+    (ConnectOptions, {"connect": "lab:2575", "answers": {"AE": "delivered"}}, "like AE/205"),
+    (ConnectOptions, {"connect": "lab:2575", "answers": {"AR/207": "delivered"}}, "AR/207 cannot count as delivered"),
     (RequestOptions, {"url": URL, "auth": {"bearer": "a\nb"}}, "one line"),
     (RequestOptions, {"url": URL, "auth": {"basic": {"user": "a:b", "password": "x"}}}, "pattern"),
     (RequestOptions, {"url": URL, "headers": {"Content-Length": "1"}}, "it is computed"),
@@ -67,6 +102,8 @@ def test_text_as_it_stands_in_files_is_taken() -> None:
 def test_secrets_are_not_shown() -> None:
     options = RequestOptions(url=URL, auth={"bearer": "hush"}, headers={"X-Key": "hush"})  # type: ignore[arg-type]
     assert "hush" not in repr(options)
+    fetched = {"oauth2": {"token_url": URL, "client_id": "ward", "client_secret": "hush"}}
+    assert "hush" not in repr(RequestOptions(url=URL, auth=fetched, tls={"certificate": "c.pem", "password": "hush"}))  # type: ignore[arg-type]
     assert "hush" not in options.model_dump_json()
 
 

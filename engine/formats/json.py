@@ -89,6 +89,10 @@ class JsonFormat:
         """None: the transport's status is the answer."""
         return None
 
+    def split(self, content: bytes) -> list[bytes]:
+        """None: a document is one message."""
+        return []
+
     def judge(self, content: bytes, reply: bytes) -> Outcome:
         return Unknown("JSON has no acknowledgement of its own that could be credited", reply)
 

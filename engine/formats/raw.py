@@ -59,7 +59,7 @@ def _no_paths(path: str) -> PathError:
 
 
 class Raw:
-    """A `Format` (contracts.py) that leaves everything as it is."""
+    """A `Format` (`engine.contracts`) that leaves everything as it is."""
 
     name = FORMAT.name
     content_type = FORMAT.content_type
@@ -85,6 +85,9 @@ class Raw:
 
     def acknowledge(self, content: bytes, receipt: Receipt) -> bytes | None:
         return None
+
+    def split(self, content: bytes) -> list[bytes]:
+        return []
 
     def judge(self, content: bytes, reply: bytes) -> Outcome:
         return Unknown("format raw cannot tell what an answer means", reply)

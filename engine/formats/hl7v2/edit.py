@@ -26,7 +26,7 @@ MOST_NEW = 99  # segments or repetitions that one assignment may create in front
 
 
 class Edit(Hl7Message):
-    """An `Editable` (contracts.py). Turns of it see every change at once."""
+    """An `Editable` (`engine.contracts`). Turns of it see every change at once."""
 
     __slots__ = ()
 
@@ -173,7 +173,7 @@ class Edit(Hl7Message):
     # ── whole segments ──
 
     def drop(self, path: str) -> int:
-        """See contracts.py. A segment chosen by a number or a condition takes the group it begins with it (its notes, its
+        """See `engine.contracts`. A segment chosen by a number or a condition takes the group it begins with it (its notes, its
         procedures), for they would otherwise fall to the one before; a whole kind takes the NTE directly behind it."""
         if path.endswith("*") and "-" not in path and "[" not in path:
             if not path[:-1].isalnum() or path != path.upper():
@@ -240,7 +240,7 @@ class Edit(Hl7Message):
         return count
 
     def add(self, name: str, fields: Mapping[str, Value], after: str = "") -> None:
-        if not (len(name) == 3 and name.isalnum() and name == name.upper() and name[0].isalpha()) or name in HEADERS:
+        if not is_name(name):
             raise PathError(name, "a segment name is three capital letters or digits")
         if not after:
             at = self._last_line() + 1
@@ -254,15 +254,28 @@ class Edit(Hl7Message):
             at = self._line_after(last if group is None else [*group.segments()][-1])
         self._insert(self._filled(name, fields), at, behind_all=not after)
 
+    def extend(self, segments: list[Segment]) -> None:
+        """Add segments behind the last one."""
+        source, at = self.source, self._last_line() + 1
+        if source.ends is not None or at == len(source.segments):
+            for n, segment in enumerate(segments, at):
+                self._insert(segment, n, behind_all=True)
+            return
+        source.segments[at:at] = segments
+        source.content = None
+        for segment in segments:
+            self.index[segment[0]] = [*self.index[segment[0]], segment]
+        self.forget_tree()
+
     def _filled(self, name: str, fields: Mapping[str, Value]) -> Segment:
         """A new segment. Most positions are a field or a component, and most values text: those take the short way."""
         segment: Segment = [name]
-        last = _cell([*fields][-1]) if fields else None
+        last = cell_of([*fields][-1]) if fields else None
         if last is not None:  # most rows are in order: all of its fields at once
             segment.extend([""] * last[0])
         syntax = self.syntax
         for position, value in fields.items():
-            cell = _cell(position)
+            cell = cell_of(position)
             if cell is None:
                 wanted = compiled(f"{name}-{position}")
                 if wanted.many:
@@ -287,8 +300,13 @@ class Edit(Hl7Message):
         return segment
 
 
+def is_name(name: str) -> bool:
+    """Whether a segment of that name can be added."""
+    return len(name) == 3 and name.isalnum() and name == name.upper() and name[0].isalpha() and name not in HEADERS
+
+
 @lru_cache(4096)
-def _cell(position: str) -> tuple[int, int, int, int] | None:
+def cell_of(position: str) -> tuple[int, int, int, int] | None:
     """`11.1.2` → field, component, subcomponent and the level it is at; None where it says more than that."""
     if not _CELL.fullmatch(position):
         return None

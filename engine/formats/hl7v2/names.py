@@ -81,20 +81,28 @@ def known_version(version: str) -> str:
 
 
 @lru_cache(16)
-def _library(version: str) -> Any:
+def tables_of(version: str) -> Any:
+    """hl7apy's module of a version that `known_version` gave."""
     return importlib.import_module("hl7apy.v" + version.replace(".", "_"))
+
+
+@lru_cache(1024)
+def table_values(version: str, number: str) -> frozenset[str]:
+    """The values of an HL7 table, by its four digits; none where it is open. Before 2.3.1 there are none but that one's."""
+    tables = getattr(tables_of(version), "TABLES", None) or tables_of("2.3.1").TABLES
+    return frozenset(map(str, tables.get(f"HL7{number}", ("", ()))[1]))
 
 
 @lru_cache(4096)
 def field_facts(version: str, kind: str, field: int) -> tuple[str, str]:
     """(name, data type) of a field; ('', '') where the version does not have it."""
-    return _facts(_library(version).FIELDS.get(f"{kind}_{field}"))
+    return _facts(tables_of(version).FIELDS.get(f"{kind}_{field}"))
 
 
 @lru_cache(4096)
 def component_facts(version: str, data_type: str, component: int) -> tuple[str, str]:
     """(name, data type) of a component."""
-    structures = _library(version).DATATYPES_STRUCTS.get(data_type) or ()
+    structures = tables_of(version).DATATYPES_STRUCTS.get(data_type) or ()
     return _facts(structures[component - 1][1]) if 0 < component <= len(structures) else ("", "")
 
 

@@ -1,28 +1,23 @@
-"""What is odd or wrong about a message that can be read all the same: for `inspect`, never on the way of a message.
+"""What is odd or wrong about a message that can be read all the same, for people who look at it with `inspect`.
 
-Lenient problems are our own; `strict` adds what hl7apy finds against the standard's tables, each of its many kinds of
-exception as one finding.
+`strict` adds what the standard's tables say, and a profile what a feed has agreed on: the same that a channel finds which
+asks for them.
 """
 
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from engine.formats.hl7v2.names import VERSIONS, known_version
+from engine.formats.hl7v2.profile import Profile
+from engine.formats.hl7v2.strict import Finding
+from engine.formats.hl7v2.strict import strict as against_the_standard
 from engine.formats.hl7v2.structure import standard_structure
 
 if TYPE_CHECKING:
     from engine.formats.hl7v2.document import Hl7Message
-
-
-class Finding(NamedTuple):
-    place: str  # `MSH-10`, or '' for the whole message
-    text: str
-    severity: str = "warning"  # or "error"
 
 
 REQUIRED = {
@@ -33,10 +28,14 @@ REQUIRED = {
 }
 
 
-def problems(message: Hl7Message, strict: bool = False) -> list[Finding]:
+def problems(message: Hl7Message, strict: bool = False, profile: Profile | None = None) -> list[Finding]:
     """In the order of the message, the header's first."""
     found = [*_header(message), *_lines(message), *_text(message)]
-    return found + _strict(message) if strict else found
+    if strict:
+        found += against_the_standard(message)
+    if profile is not None:
+        found += profile.findings(message)
+    return list({(each.place, each.text): each for each in found}.values())
 
 
 def _header(message: Hl7Message) -> Iterator[Finding]:
@@ -85,89 +84,3 @@ def _text(message: Hl7Message) -> Iterator[Finding]:
         line = message.syntax.field.join(segment)
         if control := re.search(r"[\x00-\x08\x0b-\x1f\x7f]", line):
             yield Finding(message.ordinal(segment), f"it holds the control character 0x{ord(control[0]):02X}")
-
-
-def _strict(message: Hl7Message) -> list[Finding]:
-    """hl7apy's findings: it may stop at its first error, and writes the others to a report."""
-    from hl7apy.consts import VALIDATION_LEVEL
-    from hl7apy.exceptions import HL7apyException
-    from hl7apy.parser import parse_message
-
-    stopped: list[Finding] = []
-    with tempfile.TemporaryDirectory() as directory:
-        report = Path(directory, "report")
-        try:
-            parsed = parse_message(_for_validator(message), validation_level=VALIDATION_LEVEL.TOLERANT, find_groups=True)
-            parsed.validate(report_file=str(report))
-        except HL7apyException as error:
-            stopped = [_understood(str(error))]
-        except Exception as error:  # its tables lead it to AttributeError, ValueError, KeyError …
-            stopped = [
-                Finding("", f"not validated further: the validator failed ({type(error).__name__}: {error})"[:300], "error")
-            ]
-        lines = report.read_text(encoding="utf-8").splitlines() if report.exists() else []
-    reported = (line.partition(": ") for line in lines)
-    # Of a choice hl7apy wants all.
-    found = [_understood(text, kind) for kind, _, text in reported if text and not re.search("CHOICE|SUPPGRP", text)]
-    found += stopped
-    if known_version(str(message["MSH-12.1"])) in ("2.1", "2.2", "2.3"):
-        # MSH-9.3 came with 2.3.1; it is there only because hl7apy finds the structure by it.
-        found = [each for each in found if (each.place, each.text) != ("MSH-9", SURPLUS)]
-    local = sorted({kind for kind in message.index if kind.startswith("Z")})
-    if local:
-        found.append(Finding("", f"{', '.join(local)}: local segments, not validated"))
-    return list(dict.fromkeys(found))
-
-
-def _for_validator(message: Hl7Message) -> str:
-    """The message without what hl7apy stumbles over and we read: local segments, batch segments, line ends, a fifth
-    delimiter (2.7), a version it does not know."""
-    marks = message.syntax.field
-    lines: list[str] = []
-    for segment in message.own_segments():
-        line = marks.join(segment)
-        if line[:3] == "MSH":
-            fields = line.split(marks)
-            fields[1] = fields[1][:4]
-            if len(fields) > 11:
-                fields[11] = known_version(str(message["MSH-12.1"]))
-                parts = [str(message[f"MSH-9.{n}"]) for n in (1, 2, 3)]
-                if known := standard_structure(fields[11], *parts):
-                    fields[8] = message.syntax.component.join((*parts[:2], known[1]))
-            line = marks.join(fields)
-        if line[0] != "Z" and line[:3] not in ("FHS", "BHS", "BTS", "FTS"):
-            lines.append(line)
-    return "\r".join(lines)
-
-
-SURPLUS = "holds parts that this version does not have"
-_WORDS = (
-    (r"Missing required child (?P<at>\S+)", "is required and missing"),
-    (r"Child limit exceeded (?P<at>\S+)", "occurs more often than this version allows, or was withdrawn"),
-    (r"Datatype \S+ is not correct for (?P<at>\S+) .*", "was withdrawn in this version, or has another type"),
-    (r"Value (?P<value>.*) not in table HL7(?P<table>\d+) in element (?P<at>\S+)", "{value!r} is not in table {table}"),
-    (r"Invalid children detected for <\w+ (?P<at>\w+).*", SURPLUS),
-)
-
-
-def _understood(text: str, kind: str = "Error") -> Finding:
-    """One of hl7apy's texts with its place in our notation: `PID_5.XPN_6` is PID-5.6, `OBX.OBX_4` is OBX-4."""
-    severity = "warning" if kind == "Warning" else "error"
-    for pattern, words in _WORDS:
-        if match := re.fullmatch(pattern, text.strip()):
-            facts = match.groupdict()
-            place = _place(facts["at"])
-            about = words.format(**{name: value[:40] for name, value in facts.items()})
-            subject = re.sub(r"\b[A-Z]{3}_[A-Z0-9]{2,3}_", "", facts["at"])
-            return Finding(place, about if place else f"{subject} {about}", severity)
-    return Finding("", text.strip()[:300], severity)
-
-
-def _place(at: str) -> str:
-    whole = re.fullmatch(r"(?:\w+\.)?([A-Z][A-Z0-9]{2})_(\d+)", at)
-    part = re.fullmatch(r"([A-Z][A-Z0-9]{2})_(\d+)\.\w+_(\d+)", at)
-    if part:
-        return f"{part[1]}-{part[2]}.{part[3]}"
-    if whole:
-        return f"{whole[1]}-{whole[2]}"
-    return at if re.fullmatch(r"[A-Z][A-Z0-9]{2}", at) else ""

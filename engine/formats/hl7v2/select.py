@@ -178,8 +178,9 @@ def values(view: View, path: Path, every: bool) -> list[Value]:
 
 def segments(view: View, path: Path, every: bool) -> list[Segment]:
     """The segments that the steps of `path` lead to."""
-    syntax = view.syntax
-    step = path.steps[0]
+    syntax, step = view.syntax, path.steps[0]
+    if len(path.steps) == 1 and not step.selectors and len(step.name) == 3:  # the commonest
+        return view.every[step.name] if every else view.index[step.name][:1]
     found = _chosen(_named(view, step, every), step.selectors, syntax, every)
     for step in path.steps[1:]:
         inner: list[Segment] = []

@@ -54,7 +54,7 @@ class Shape:
     def index(self, segments: list[Segment]) -> Index:
         index = Index()
         for name, positions in self.positions:
-            index[name] = [segments[n] for n in positions]
+            index[name] = [segments[positions[0]]] if len(positions) == 1 else [segments[n] for n in positions]
         return index
 
     def remember(self, key: Any, empty: Empty) -> Empty:

@@ -100,13 +100,7 @@ def part(raw: str, level: int, syntax: Syntax) -> Value:
 
 def composed(raw: str, level: int, syntax: Syntax) -> Value:
     """The value of `raw`, which has parts or escapes, or is an explicit null."""
-    leaf = raw
-    if level < COMPONENT:
-        leaf = leaf.partition(syntax.component)[0]
-        if syntax.repetition in leaf:
-            leaf = leaf.partition(syntax.repetition)[0]
-    if level < LEAF and syntax.subcomponent in leaf:
-        leaf = leaf.partition(syntax.subcomponent)[0]
+    leaf = _first_leaf(raw, level, syntax)
     if leaf == NULL_TEXT:
         if raw == NULL_TEXT:
             return NULL
@@ -114,6 +108,29 @@ def composed(raw: str, level: int, syntax: Syntax) -> Value:
     value = Part(syntax.unescape(leaf) if syntax.escape in leaf else leaf)
     value.raw, value.level, value.syntax = raw, level, syntax
     return value
+
+
+def _first_leaf(raw: str, level: int, syntax: Syntax) -> str:
+    if level < COMPONENT:
+        raw = raw.partition(syntax.component)[0]
+        if syntax.repetition in raw:
+            raw = raw.partition(syntax.repetition)[0]
+    return raw.partition(syntax.subcomponent)[0] if level < LEAF and syntax.subcomponent in raw else raw
+
+
+def leading(raw: str, level: int, syntax: Syntax) -> Value:
+    """As `composed`; or, where it says something, the first leaf alone."""
+    leaf = _first_leaf(raw, level, syntax)
+    return leaf if leaf and leaf != NULL_TEXT and syntax.escape not in leaf else composed(raw, level, syntax)
+
+
+def leaves(raw: str, level: int, syntax: Syntax) -> Value:
+    """As `composed` for a field or a repetition; or, where its components are plain, a list of them."""
+    if syntax.escape in raw or syntax.subcomponent in raw or NULL_TEXT in raw:
+        return composed(raw, level, syntax)
+    if level == FIELD and syntax.repetition in raw:
+        raw = raw.partition(syntax.repetition)[0]  # the parts of a field are those of its first repetition
+    return raw.split(syntax.component)
 
 
 def segment_value(pieces: list[str], syntax: Syntax) -> Part:

@@ -45,7 +45,7 @@ def _plain(value: Any) -> str:
         fraction = f".{value.microsecond // 100:04d}" if value.microsecond else ""
         return value.strftime("%Y%m%d%H%M%S").rjust(14, "0") + fraction + value.strftime("%z")[:5]
     if isinstance(value, date):
-        return f"{value.year:04d}{value.month:02d}{value.day:02d}"
+        return value.isoformat().replace("-", "")
     if isinstance(value, time):
         return value.strftime("%H%M%S")
     raise ContentError(f"a {type(value).__name__} cannot stand in an HL7 field; name one of its parts")

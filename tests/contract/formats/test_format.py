@@ -1,4 +1,4 @@
-"""What every `Format` promises (contracts.py), for each one that is registered."""
+"""What every `Format` promises (`engine.contracts`), for each one that is registered."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ PATHS = [
     "PID-3", "PID-3.1", "PID-3.4.2", "PID-3.1.1", "PID-5", "PID-5.2", "PID-3[.5='MR'].1", "PID-3[.5='MR']", "PID-3[.4.2='x'].1",
     "PID-3[.5.1='MR']", "PID-3[.1=''].2", "PID-3[*]", "PID-3[*].1", "PID-3[*].4.2", "PID[*]-3", "PID[*]-5.1", "PID[2]-3", "MSH-9",
     "MSH-9.2", "MSH-1", "MSH-2", "MSH-3[*]", "MSH[*]-2", "OBX-5", "OBX[*]-5", "PID", "PID-3[2].1", "OBX[*]-3.1", "ZZZ-1", "ZZZ-1[*]",
+    "PID-3[.1='MR'].2", "PID-3[.1.1='x']", "OBX-5[.2='MR'].1.2", "OBX-5[*].2",
 ]  # fmt: skip
 MARKS = ["|^~\\&", "#!@%*", "|^", "|^~\\&$"]
 PIECES = st.lists(
@@ -60,6 +61,39 @@ def test_paths_read_together_or_alone_are_what_the_general_case_reads(marks: str
     assert [raw(view[path]) for path in paths] == expected
     assert [raw(value) for value in gathered(tuple(paths))(view)] == expected
     assert [raw(value) for value in gathered(tuple(PATHS))(view)] == [raw(plainly(view, path)) for path in PATHS]
+
+
+def told(value: Any, enough: str) -> Any:
+    """What whoever says `enough` makes of a value, however much of it came."""
+    if isinstance(value, list) and not (enough == "parts" and all(type(item) is str for item in value)):
+        return [told(item, enough) for item in value]
+    if enough == "text":
+        return ("text", str(value)) if isinstance(value, str) and value else raw(value)
+    return ("leaves", value.leaves() if isinstance(value, Part) else value if isinstance(value, list) else raw(value))
+
+
+SINGLE = [path for path in PATHS if "[*]" not in path]
+
+
+@given(st.sampled_from(MARKS), LINES, st.sampled_from(["text", "parts"]))
+def test_where_less_is_enough_it_says_the_same(marks: str, lines: Any, enough: str) -> None:
+    view = message(marks, lines)
+    found = gathered(tuple(SINGLE), (enough,) * len(SINGLE))(view)
+    assert [told(value, enough) for value in found] == [told(plainly(view, path), enough) for path in SINGLE]
+
+
+def test_less_comes_where_less_is_enough() -> None:
+    view = message("|^~\\&", [("PID", ["a", "{c}", "b"])])
+    text, parts, several, whole = gathered(("PID-3", "PID-3", "PID-3[*]", "PID-3"), ("text", "parts", "parts", ""))(view)
+    assert (text, type(text)) == ("a", str)
+    assert parts == ["a", "b"]
+    assert several == [["a", "b"]]
+    assert isinstance(whole, Part)
+
+
+def test_a_repetition_is_told_by_its_first_leaf() -> None:
+    view = message("|^~\\&", [("PID", ["a{c}b{r}MR{s}x{c}c{r}MR{c}d"])])
+    assert [*gathered(("PID-3[.1='MR'].2", "PID-3[.1='a'].2", "PID-3[.2='b'].3"))(view)] == ["c", "b", EMPTY]
 
 
 NAMES = ["PID", "PV1", "FT1", "PR1", "OBR", "OBX", "NTE", "ORC", "DG1", "IN1", "ZFT", "SPM", "pid", "XX", "", "MSH"]

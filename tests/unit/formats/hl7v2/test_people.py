@@ -12,6 +12,7 @@ from engine.contracts import Node
 from engine.errors import ContentError
 from engine.formats.hl7v2.format import Hl7v2
 from engine.formats.hl7v2.names import known_version
+from engine.formats.hl7v2.strict import Finding
 
 
 def flat(nodes: Iterable[Node]) -> dict[str, tuple[str, str]]:
@@ -97,7 +98,7 @@ def test_strict_finds_what_the_standard_requires(hl7: Hl7v2, wire: Callable[...,
     assert [each for each in found if each.severity == "error"] == []
     assert any("ZZZ: local segments" in each.text for each in found)
     bad = hl7.problems(wire(good.replace("PID|||1||DOE^J", "PID|||||DOE^J")), strict=True)
-    assert ("PID-3", "is required and missing", "error") in bad
+    assert Finding("PID-3", "is required and missing", "error", "101") in bad
 
 
 def test_every_real_message_can_be_validated(hl7: Hl7v2, shared_data: Path) -> None:

@@ -12,7 +12,10 @@ early. What is wrong is collected and raised as one `ConfigurationError`; only a
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,8 +24,12 @@ import yaml
 
 from engine.errors import ConfigurationError, Problem
 from engine.text import did_you_mean
+from engine.yamltexts import explain, unclosed
 
-__all__ = ["Map", "Mark", "Seq", "Text", "Value", "did_you_mean", "load", "load_file", "mark", "unclosed"]
+__all__ = [
+    "Map", "Mark", "Seq", "Text", "Value", "did_you_mean", "load", "load_file", "mark", "read", "read_bytes", "read_file",
+    "unclosed",
+]  # fmt: skip
 
 LIMIT = 1 << 20  # bytes of one file
 DEPTH = 50  # levels of nesting
@@ -145,56 +152,61 @@ def mark(value: Any) -> Mark:
     return found if isinstance(found, Mark) else Mark("", 0, 0)
 
 
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a file of at most `most` bytes. Raises OSError, also for what is no file: a pipe would never end."""
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(number, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB" if most >> 20 else f"it is larger than {most >> 10} KiB")
+    return content
+
+
 def load_file(path: Path, name: str = "") -> Map:
     """Read a file of at most 1 MiB; `name` is what errors call it (default: the path). Raises ConfigurationError."""
+    return _right(*read_file(path, name))
+
+
+def read_file(path: Path, name: str = "") -> tuple[Map | None, list[Problem]]:
+    """As `load_file`, without raising: see `read`."""
     name = name or str(path)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(LIMIT + 1)
+        content = read_bytes(path, LIMIT)
     except OSError as error:
-        raise ConfigurationError([Problem(name, 0, 0, f"cannot be read: {error.strerror}.")]) from None
-    if len(content) > LIMIT:
-        raise ConfigurationError([Problem(name, 0, 0, "is larger than 1 MiB. Split it into several files.")])
+        too_large = error.errno == errno.EFBIG
+        text = "is larger than 1 MiB. Split it into several files." if too_large else f"cannot be read: {error.strerror}."
+        return None, [Problem(name, 0, 0, text)]
     try:
-        return load(content.decode("utf-8-sig"), name)
+        return read(content.decode("utf-8-sig"), name)
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8", "replace")
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         text = f"byte 0x{content[error.start]:02X} is not UTF-8. Save the file as UTF-8."
-        raise ConfigurationError([Problem(name, line, column, text)]) from None
+        return None, [Problem(name, line, column, text)]
 
 
 def load(text: str, file: str) -> Map:
     """The mapping that `text` holds; `file` is its name in errors. Raises ConfigurationError with every problem found."""
+    return _right(*read(text, file))
+
+
+def read(text: str, file: str) -> tuple[Map | None, list[Problem]]:
+    """The mapping that `text` holds, and every problem found. Where there are problems, what could be read is good only
+    for finding what else is wrong; None where an error of syntax ended the reading."""
     if len(text) > LIMIT or len(text.encode("utf-8", "replace")) > LIMIT:
-        raise ConfigurationError([Problem(file, 0, 0, "is larger than 1 MiB. Split it into several files.")])
+        return None, [Problem(file, 0, 0, "is larger than 1 MiB. Split it into several files.")]
     reader = _Reader(text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"), file)
     value = reader.read()
-    if reader.problems:
-        raise ConfigurationError(sorted(set(reader.problems)))
-    assert isinstance(value, Map)
+    return (value if isinstance(value, Map) else None), sorted(set(reader.problems))
+
+
+def _right(value: Map | None, problems: list[Problem]) -> Map:
+    if problems:
+        raise ConfigurationError(problems)
+    assert value is not None
     return value
-
-
-def unclosed(expression: str) -> str:
-    """The quote or bracket that `expression` opens and never closes, or ''."""
-    open_: list[str] = []
-    quote, skip = "", False
-    for letter in expression:
-        if skip:
-            skip = False
-        elif quote:
-            if letter == "\\":
-                skip = True
-            elif letter == quote:
-                quote = ""
-        elif letter in "'\"":
-            quote = letter
-        elif letter in "([{":
-            open_.append(letter)
-        elif letter in ")]}" and open_:
-            open_.pop()
-    return quote or (open_[-1] if open_ else "")
 
 
 class _Reader:
@@ -222,8 +234,6 @@ class _Reader:
         try:
             value = self._document(yaml.parse(self.text, Loader=_Loader))
         except yaml.YAMLError as error:
-            from engine.yamltexts import explain
-
             syntax = explain(error, self.lines)
         except _TooDeep:
             return None

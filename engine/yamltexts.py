@@ -144,3 +144,24 @@ def _structure(lines: list[str], line: int, column: int, context: str) -> tuple[
     if not re.search(r":(\s|$)", here):
         return column, "this line is not 'key: value'. Is its colon missing, or its indentation wrong?"
     return column, "this line is not indented like those above it."
+
+
+def unclosed(expression: str) -> str:
+    """The quote or bracket that `expression` opens and never closes, or ''."""
+    open_: list[str] = []
+    quote, skip = "", False
+    for letter in expression:
+        if skip:
+            skip = False
+        elif quote:
+            if letter == "\\":
+                skip = True
+            elif letter == quote:
+                quote = ""
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "([{":
+            open_.append(letter)
+        elif letter in ")]}" and open_:
+            open_.pop()
+    return quote or (open_[-1] if open_ else "")

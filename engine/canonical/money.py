@@ -74,6 +74,8 @@ def _plain(number: Decimal) -> Decimal:
 
 def at_scale(amount: Decimal, unit: Decimal) -> Decimal:
     """`amount` with at least the digits of `unit`; more only where they say something."""
+    if amount and amount.same_quantum(unit):
+        return amount  # the common case
     scaled = amount.quantize(unit, context=_WIDE)
     if scaled == amount:
         return scaled if scaled else abs(scaled)

@@ -6,7 +6,7 @@ and `n`. Fields whose value is empty are left out. While nothing goes wrong, a f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from engine.contracts import Document
@@ -56,13 +56,15 @@ class Block(NamedTuple):
     emit: Emit
     fill: Callable[[Scope], None] | None = None  # works out the lets that are not early
 
-    def scopes(self, scope: Scope) -> Iterator[Scope]:
+    def scopes(self, scope: Scope) -> Iterable[Scope]:
         """One ready scope for each turn that `when` lets pass."""
         if self.loop is None and not self.lets:
-            if self.when is None or _guard(*self.when, scope):
-                yield scope
-            return
-        for turn in self._turns(scope):
+            return (scope,) if self.when is None or _guard(*self.when, scope) else ()
+        turns = self._turns(scope)
+        return turns if self.when is None and not self.lets else self._ready(turns, scope)
+
+    def _ready(self, turns: list[Scope], scope: Scope) -> Iterator[Scope]:
+        for turn in turns:
             turn.lets = [*scope.lets, *([EMPTY] * len(self.lets))]
             for let in self.lets:
                 if let.early:
@@ -73,19 +75,18 @@ class Block(NamedTuple):
                 self.fill(turn)
             yield turn
 
-    def _turns(self, scope: Scope) -> Iterator[Scope]:
-        loop = self.loop
+    def _turns(self, scope: Scope) -> list[Scope]:
+        """A scope for each turn, with the lets around it."""
+        loop, facts, lets = self.loop, scope.facts, scope.lets
         if loop is None:
-            yield Scope(scope.m, scope.facts, [], scope.n, scope.item, scope.result)
-        elif loop.items is not None:
-            for n, item in enumerate(_listed(_guard(loop.items.run, loop.where, scope), loop.where), 1):
-                yield Scope(scope.m, scope.facts, [], n, item, scope.result)
-        else:
-            turns: Sequence[Document] = scope.m.turns(loop.path, loop.owns)
-            if loop.by is not None:
-                turns = _grouped(turns, loop, scope)
-            for n, document in enumerate(turns, 1):
-                yield Scope(document, scope.facts, [], n, scope.item, scope.result)
+            return [Scope(scope.m, facts, lets, scope.n, scope.item, scope.result)]
+        if loop.items is not None:
+            items = _listed(_guard(loop.items.run, loop.where, scope), loop.where)
+            return [Scope(scope.m, facts, lets, n, item, scope.result) for n, item in enumerate(items, 1)]
+        turns: Sequence[Document] = scope.m.turns(loop.path, loop.owns)
+        if loop.by is not None:
+            turns = _grouped(turns, loop, scope)
+        return [Scope(document, facts, lets, n, scope.item, scope.result) for n, document in enumerate(turns, 1)]
 
     def run(self, scope: Scope) -> list[Value]:
         """The results of every turn, one after another."""

@@ -19,7 +19,7 @@ from engine.mapping.schema import Shape
 from engine.mapping.scope import Fn, Scope
 from engine.mapping.tokens import WORDS
 from engine.strictyaml import Map, Seq, Text
-from engine.text import did_you_mean
+from engine.text import did_you_mean, nearest
 from engine.text import listed as in_words
 from engine.values import EMPTY, Value
 
@@ -226,6 +226,8 @@ class Builder:
             return self.block(value, around, target).run
         if isinstance(value, Map):
             return single(self.object(value, around, target))
+        if isinstance(value, Text):
+            self._choice(value, target.shape)
         return item(self.value(value, around), Where(self.mapping, target.path, value))
 
     def object(self, lines: Map, around: Surroundings, target: Target) -> Fn:
@@ -235,6 +237,7 @@ class Builder:
                 if name not in target.shape.fields:
                     hint = did_you_mean(name, target.shape.fields) or f" It has {in_words(list(target.shape.fields)[:15])}."
                     self.report.error(name, f"{target.path or 'the result'} has no field '{name}'.{hint}")
+            self._complete(lines, target.shape, target.path or "the result")
         entries: list[Field] = []
         for name, value in lines.items():
             place = target.field(str(name))
@@ -243,6 +246,13 @@ class Builder:
             where = Where(self.mapping, place.path, value if isinstance(value, Text) else name)
             entries.append(Field(str(name), run, not isinstance(value, Text), where))
         return fields(entries)
+
+    def _complete(self, lines: Map, shape: Shape, what: str) -> None:
+        """Fields without which no result is valid, unless one that is misspelt was meant."""
+        meant = {nearest(name, shape.fields or ()) for name in lines if name not in (shape.fields or ())}
+        for missing in shape.required:
+            if missing not in lines and missing not in meant:
+                self.report.error(next(iter(lines), lines), f"{what} needs '{missing}', and nothing sets it.")
 
     def content(self, value: Any, around: Surroundings, target: Target, at: Text) -> Fn:
         """What a field holds: a value, an object, a list, a nested block."""
@@ -273,6 +283,8 @@ class Builder:
         elif shape.choices and text not in shape.choices:
             hint = did_you_mean(text, shape.choices) or f" Expected {in_words(shape.choices[:12], 'or')}."
             self.report.error(text, f"'{text}' is not one of its values.{hint}")
+        elif expected := shape.expected(text):
+            self.report.error(text, f"'{text[:40]}' does not fit here: expected {expected}.")
 
     def keys(self, lines: Map, allowed: Sequence[str], what: str) -> None:
         """Refuse keys that are not known here."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final
 
+from engine.mapping import lookups
 from engine.mapping.faults import Unreadable
 from engine.mapping.inline import written
 from engine.mapping.operators import bounded, nothing, text
@@ -82,16 +83,22 @@ def _code(arguments: Arguments) -> Fn:
         raise Unreadable(f"code is written {usage}, or value | code('table').", arguments.at)
     table = arguments.table(0)
     arguments.expect(1, 1, usage, tuple(arguments.named))
-    if not arguments.named:
-        raise Unreadable(f"code needs the columns to look in: code('{table.name}', {table.columns[0]}=…).", arguments.at)
-    for name, argument in arguments.named.items():
+    named = {name: argument for name, argument in arguments.named.items() if not (table.dated and name == "on")}
+    if "on" not in table.columns:
+        lookups.undated(table, arguments)
+    for name, argument in named.items():
         if name not in table.columns:
             hint = did_you_mean(name, table.columns) or f" It has {listed(table.columns)}."
             raise Unreadable(f"{table.label} has no column '{name}'.{hint}", argument.at)
-    if not table.gives(tuple(arguments.named)):
+    if not named:
+        raise Unreadable(f"code needs the columns to look in: code('{table.name}', {table.columns[0]}=…).", arguments.at)
+    if not table.gives(tuple(named)):
         raise Unreadable(f"every column of {table.label} is named, so nothing is left to give.", arguments.at)
-    lookup = table.lookup(tuple(arguments.named))
-    keys = [argument.fn for argument in arguments.named.values()]
+    keys = [argument.fn for argument in named.values()]
+    if table.dated:
+        find = lookups.dated(table, tuple(named), arguments)
+        return lambda scope: find(scope, tuple([text(key(scope)) for key in keys]))
+    lookup = table.lookup(tuple(named))
     slots = "".join(f"{{text}}({{{number}}}), " for number in range(len(keys)))
     run: Fn = lambda scope: lookup(tuple([text(key(scope)) for key in keys]))  # noqa: E731  # as the others
     return written(run, f"{{lookup}}(({slots}))", *keys, lookup=lookup, text=text)
@@ -102,7 +109,7 @@ CALLS: Final[Mapping[str, Callable[[Arguments], Fn]]] = {"first": _first, "joine
 CALL_USAGE: Final = {
     "first": ("first(a, b, …)", "the first of its values that was sent"),
     "joined": ("joined(', ', a, b, …)", "texts with something between them; what was not sent is skipped"),
-    "code": ("code('table', column=value, …)", "the row of a code table whose columns match"),
+    "code": ("code('table', column=value, …, on=day)", "the row of a code table whose columns match, of those valid on a day"),
 }
 
 

@@ -17,17 +17,17 @@ from typing import Any, Final
 from jinja2 import nodes
 
 from engine.mapping import operators, traps
-from engine.mapping.blame import blamed, placed
+from engine.mapping.blame import blamed
 from engine.mapping.calls import CALLS, TESTS
+from engine.mapping.converted import converted
 from engine.mapping.faults import Refused, Unreadable
-from engine.mapping.filters import DEFAULT_USAGE, FILTERS, direct_of
+from engine.mapping.filters import DEFAULT_USAGE, FILTERS
 from engine.mapping.inline import written
-from engine.mapping.operators import nothing
 from engine.mapping.parse import Parsed, parse
 from engine.mapping.reads import Reads, Surroundings, constant
 from engine.mapping.scope import OMIT, Argument, Arguments, Fn, Scope
 from engine.mapping.tokens import string_value
-from engine.values import EMPTY, NULL, Value, is_empty
+from engine.values import EMPTY, Value, is_empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,19 +263,7 @@ class _Compiler(Reads):
         paths = self._paths_of(node.node)
         if not spec.each:
             return blamed(written(lambda scope: apply(scope, inner(scope)), "{apply}(scope, {0})", inner, apply=apply), paths)
-
-        def run(scope: Scope) -> Value:
-            value = inner(scope)
-            try:
-                if type(value) is list:
-                    return _each(apply, scope, value)
-                if not value and (value is NULL or value is OMIT or nothing(value)):
-                    return value if value is NULL or value is OMIT else EMPTY
-                return apply(scope, value)
-            except Refused as fault:
-                raise placed(fault, scope, paths) from None
-
-        return _on_each(run, apply, inner)
+        return converted(apply, inner, paths)
 
     def _gathered(self, node: nodes.Expr) -> Fn:
         """A path or name right before `sum`, `join`, `count`: all of its matches."""
@@ -339,27 +327,6 @@ def _both(apply: Callable[[Value, Value], Value], left: Fn, right: Fn) -> Fn:
     return written(lambda scope: apply(left(scope), right(scope)), "{apply}({0}, {1})", left, right, apply=apply)
 
 
-def _on_each(run: Fn, apply: Callable[[Scope, Value], Value], inner: Fn) -> Fn:
-    """`run` as it is written: what is commonest for its converter first, everything else as the closure has it."""
-
-    def other(scope: Scope, value: Value) -> Value:
-        if type(value) is list:
-            return _each(apply, scope, value)
-        if not value and (value is NULL or value is OMIT or nothing(value)):
-            return value if value is NULL or value is OMIT else EMPTY
-        return apply(scope, value)
-
-    convert = direct_of(apply)
-    if convert is None:
-        use, test = "{apply}(scope, {t})", "{t} and type({t}) is not list"
-    elif convert.texts:
-        use, test = "{apply}({t})", "type({t}) is str and {t}"
-    else:
-        use, test = "{apply}({t})", "{t} and type({t}) is not list"
-    template = f"(EMPTY if ({{t}} := {{0}}) is EMPTY else {use} if {test} else {{other}}(scope, {{t}}))"
-    return written(run, template, inner, apply=convert.convert if convert else apply, other=other)
-
-
 def _is_omit(compiler: _Compiler, node: nodes.Expr) -> bool:
     return isinstance(node, nodes.Name) and node.name.startswith("_") and compiler.parsed.placeholder(node).text == "omit"
 
@@ -381,18 +348,3 @@ def _member(value: Value, known: frozenset[str]) -> bool:
     if isinstance(value, str) or value is EMPTY:
         return value in known
     return operators.contained(value, known)
-
-
-def _each(apply: Callable[[Scope, Value], Value], scope: Scope, values: list[Value]) -> list[Value]:
-    results: list[Value] = []
-    for index, value in enumerate(values):
-        if not value and (value is NULL or nothing(value)):
-            if value is NULL:
-                results.append(value)
-            continue
-        try:
-            results.append(apply(scope, value))
-        except Refused as fault:
-            fault.index = index
-            raise
-    return results

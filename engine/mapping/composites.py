@@ -55,6 +55,7 @@ _EQUIPMENT: Final = {
 _OID = re.compile(r"\d+(?:\.\d+)+")
 
 Shape = Callable[[Value], Value]
+_LEAVES: Final = "of_leaves"
 
 
 def _fields(**fields: Any) -> Value:
@@ -74,11 +75,6 @@ class _Parts:
 
     def __getitem__(self, number: int) -> str:
         return self.leaves[number - 1] if number <= self.width else ""
-
-    def upto(self, count: int) -> list[str]:
-        """The first `count` components."""
-        leaves, width = self.leaves, self.width
-        return leaves[:count] if width >= count else leaves + [""] * (count - width)
 
     def sub(self, number: int, sub: int) -> str:
         if number > self.width:
@@ -102,11 +98,38 @@ def _shape(convert: Callable[[_Parts], Value], noun: str) -> Shape:
     return run
 
 
-def _is_person(parts: _Parts) -> bool:
+def _leafy(convert: Callable[[list[str]], Value], noun: str) -> Shape:
+    """A converter that needs only the first leaf of each component, so that it can do without the composite itself."""
+
+    def run(value: Value) -> Value:
+        if isinstance(value, str):
+            return convert(value.leaves() if isinstance(value, Composite) else [value])
+        if isinstance(value, dict):
+            return value
+        raise Refused(f"is {kind(value)} and cannot be read as {noun}")
+
+    run.__dict__[_LEAVES] = convert
+    return run
+
+
+def of_leaves(shape: Callable[..., Value]) -> Callable[[list[str]], Value] | None:
+    """The same converter for the first leaf of each component, where that is all it needs. What it gives has no empty
+    parts."""
+    found: Callable[[list[str]], Value] | None = getattr(shape, _LEAVES, None)
+    return found
+
+
+def _padded(leaves: list[str], count: int) -> list[str]:
+    """The first `count` components."""
+    width = len(leaves)
+    return leaves[:count] if width >= count else leaves + [""] * (count - width)
+
+
+def _is_person(leaves: list[str]) -> bool:
     """XCN (id, family, given …) rather than CX (id, check digit, scheme, authority) or EI (id, namespace, OID)."""
-    if parts.width < 3:
+    if len(leaves) < 3:
         return False
-    family, given = parts[2], parts[3]
+    family, given = leaves[1], leaves[2]
     if not family or not given or not (family.isalpha() or any(map(str.isalpha, family))):
         return False
     return given.isalpha() or not _OID.fullmatch(given)
@@ -116,23 +139,22 @@ def _identifier(parts: _Parts) -> Value:
     number = parts[1]
     if not number:
         return EMPTY
-    if _is_person(parts):
+    if _is_person(parts.leaves):
         return _fields(value=number, system=parts.authority(9), type=parts[13], facility=parts.authority(14))
     if _OID.fullmatch(parts[3]):  # EI
         return _fields(value=number, system=parts[2] or parts[3])
     return _fields(value=number, system=parts.authority(4), type=parts[5], facility=parts.authority(6))
 
 
-def _name(parts: _Parts) -> Value:
-    texts = parts.upto(10)
-    first = texts[0]
-    if not first.isalpha() and (not first or any(map(str.isdigit, first))) and _is_person(parts):
-        _, family, given, middle, suffix, prefix, _, _, _, use = texts
+def _name(leaves: list[str]) -> Value:
+    first = leaves[0] if leaves else ""
+    if not first.isalpha() and (not first or any(map(str.isdigit, first))) and _is_person(leaves):
+        _, family, given, middle, suffix, prefix, _, _, _, use = _padded(leaves, 10)
     else:
-        family, given, middle, suffix, prefix, _, use, _, _, _ = texts
+        family, given, middle, suffix, prefix, _, use = _padded(leaves, 7)
     named: dict[str, Any] = {"family": family} if family else {}
     if given or middle:
-        named["given"] = [part for part in (given, middle) if part]
+        named["given"] = [given, middle] if given and middle else [given or middle]
     if suffix:
         named["suffix"] = suffix
     if prefix:
@@ -183,11 +205,15 @@ def phone(use: str = "") -> Shape:
     return _shape(convert, "a telephone number")
 
 
-def _coded(parts: _Parts) -> Value:
+def _coded(leaves: list[str]) -> Value:
     """CWE: the first triplet, or the alternate one where only that was sent."""
-    code, display, system, other, its_display, its_system, version, its_version, original = parts.upto(9)
-    if other and not code:
-        code, display, system, version = other, its_display, its_system, its_version
+    if len(leaves) == 3 and leaves[0]:  # the commonest
+        code, display, system = leaves
+        version = original = ""
+    else:
+        code, display, system, other, its_display, its_system, version, its_version, original = _padded(leaves, 9)
+        if other and not code:
+            code, display, system, version = other, its_display, its_system, its_version
     made = {"code": code} if code else {}
     if display:
         made["display"] = display
@@ -215,7 +241,7 @@ def _location(parts: _Parts) -> Value:
 
 
 identifier: Final = _shape(_identifier, "an identifier")
-name: Final = _shape(_name, "a name")
+name: Final = _leafy(_name, "a name")
 address: Final = _shape(_address, "an address")
-coded: Final = _shape(_coded, "a code")
+coded: Final = _leafy(_coded, "a code")
 location: Final = _shape(_location, "a location")

@@ -13,6 +13,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from engine.mapping.faults import Refused
+from engine.mapping.operators import in_range
 from engine.values import Value
 
 _HL7 = re.compile(r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(\.\d{1,6})?)?)?)?)?)?([+-]\d{4})?", re.ASCII)
@@ -142,7 +143,7 @@ def to_decimal(value: Value) -> Decimal | int:
     if isinstance(value, str):
         return read_decimal(value)
     if isinstance(value, (Decimal, int)) and not isinstance(value, bool):
-        return value
+        return in_range(value)  # type: ignore[no-any-return]
     raise Refused("is not a number")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from engine.contracts import Editable, Format
@@ -83,15 +84,27 @@ def remove(target: Editable, path: str, where: Where) -> None:
         raise failure(where, Refused(str(error))) from None
 
 
-def segments(builder: Builder, rows: Any, around: Surroundings) -> list[Edit]:
-    """`segments:` rows in the order of the file."""
+def segments(builder: Builder, rows: Any, around: Surroundings, target: Format) -> list[Edit]:
+    """`segments:` rows in the order of the file. Those beside one another that are one segment each are added together."""
     if not isinstance(rows, Seq):
         builder.report.error(rows, "segments is a list: each line begins with '- ', then NAME: {1: value}.")
         return []
-    return [edit for row in rows if (edit := _row(builder, row, around)) is not None]
+    found: list[Edit] = []
+    plain: list[_Segment] = []
+    for row in rows:
+        made = _row(builder, row, around, target)
+        if isinstance(made, _Segment):
+            plain.append(made)
+            continue
+        if plain:
+            found.append(_together(plain, target))
+            plain = []
+        if made is not None:
+            found.append(made)
+    return [*found, _together(plain, target)] if plain else found
 
 
-def _row(builder: Builder, row: Any, around: Surroundings) -> Edit | None:
+def _row(builder: Builder, row: Any, around: Surroundings, target: Format) -> _Segment | Edit | None:
     if not isinstance(row, Map):
         builder.report.error(row, "a row is NAME: {position: value}, or for_each with segments.")
         return None
@@ -103,37 +116,67 @@ def _row(builder: Builder, row: Any, around: Surroundings) -> Edit | None:
     lines.mark, lines.flow = row.mark, False
     name = names[0] if names else None
     frame, inside = builder.frame(lines, around, Target(str(name or "segments")))
-    segment = _segment(builder, name, row, inside) if name is not None else None
-    nested = segments(builder, row["segments"], inside) if "segments" in row else []
     after = str(row.get("after", ""))
+    segment = _segment(builder, name, row, inside) if name is not None else None
+    if segment is not None and len(row) == 1:
+        return segment
+    nested = segments(builder, row["segments"], inside, target) if "segments" in row else []
+    own: list[Edit] = []
+    if segment is not None:
+        own = [partial(segment.add, after=after) if after else _together([segment], target)]
 
-    def edit(target: Editable, scope: Scope) -> None:
+    def edit(message: Editable, scope: Scope) -> None:
         for turn in frame.scopes(scope):
-            if segment is not None:
-                segment.add(target, turn, after)
-            for inner in nested:
-                inner(target, turn)
+            for each in (*own, *nested):
+                each(message, turn)
 
     return edit
 
 
 class _Segment(NamedTuple):
     name: str
-    positions: tuple[str, ...]
+    cells: tuple[tuple[str, Fn, str | None], ...]  # position, value, its text where it is literal
     values: Callable[[Scope], Sequence[Value]]
     where: Where
 
-    def add(self, target: Editable, scope: Scope, after: str) -> None:
+    def add(self, target: Editable, scope: Scope, after: str = "") -> None:
         found = self.values(scope)
         values = {
             position: value
-            for position, value in zip(self.positions, found, strict=True)
+            for (position, _, _), value in zip(self.cells, found, strict=True)
             if value is not EMPTY and value is not OMIT
         }
         try:
             target.add(self.name, values, after)
         except (ContentError, PathError) as error:
             raise failure(self.where, Refused(f"cannot be added: {error}")) from None
+
+
+def _together(rows: Sequence[_Segment], target: Format) -> Edit:
+    """Adds the segments of several rows: all at once where the format can, and one by one where that fails."""
+
+    def one_by_one(message: Editable, scope: Scope) -> None:
+        for row in rows:
+            row.add(message, scope)
+
+    make: Any = getattr(target, "composer", None)  # optional in a format
+    plan = [(row.name, [cell[0] for cell in row.cells], [cell[2] for cell in row.cells]) for row in rows]
+    compose: Callable[[Editable, Sequence[Value]], None] | None = make(plan, (EMPTY, OMIT)) if make else None
+    if compose is None:
+        return one_by_one
+    values = quick_all([run for row in rows for _, run, text in row.cells if text is None], _nothing_at_once)
+
+    def edit(message: Editable, scope: Scope) -> None:
+        try:
+            compose(message, values(scope))
+        except Exception:  # whatever it is, it says so again, with its place
+            one_by_one(message, scope)
+
+    return edit
+
+
+def _nothing_at_once(scope: Scope) -> Sequence[Value]:
+    raise Refused("cannot be worked out all at once")
 
 
 def _segment(builder: Builder, name: Text, row: Map, around: Surroundings) -> _Segment:
@@ -157,4 +200,6 @@ def _segment(builder: Builder, name: Text, row: Map, around: Surroundings) -> _S
             raise failure(where, Refused(f"cannot be added: {error}")) from None
         return values
 
-    return _Segment(str(name), tuple(map(str, given)), quick_all([run for run, _ in cells], slow), where)
+    literal = [str(value) if isinstance(value, Text) and not value.startswith("=") else None for value in given.values()]
+    parts = tuple((str(position), run, text) for position, (run, _), text in zip(given, cells, literal, strict=True))
+    return _Segment(str(name), parts, quick_all([run for run, _ in cells], slow), where)

@@ -40,11 +40,15 @@ class Refused(Exception):
         return " ".join(part for part in (self.place, shown(self.value), self.problem) if part)
 
 
-class NoRow(Refused):
-    """A code table has no row for a value."""
+class RunAway(Refused):
+    """A bound on steps or on output was reached: the message parks as poison."""
 
-    def __init__(self, problem: str, table: str, key: str) -> None:
-        super().__init__(problem)
+
+class NoRow(Refused):
+    """A code table has no row for a value; `key` names it, with its columns where there are several."""
+
+    def __init__(self, problem: str, table: str, key: str, value: Any = None) -> None:
+        super().__init__(problem, value)
         self.table, self.key = table, key
 
     @property

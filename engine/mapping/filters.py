@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, NamedTuple
 
-from engine.mapping import composites, dates
+from engine.mapping import composites, dates, lookups
 from engine.mapping.codes import CodeTable
 from engine.mapping.faults import Refused, Unreadable
-from engine.mapping.operators import EXACT, LONGEST, add, bounded, kind, nothing, text
+from engine.mapping.operators import EXACT, LONGEST, add, bounded, in_range, kind, nothing, text
 from engine.mapping.scope import Arguments, Scope
 from engine.values import EMPTY, NULL, Composite, Value, component, is_empty
 
@@ -122,8 +122,12 @@ def code(table: CodeTable, at: int) -> Callable[[Value], Value]:
 
 
 def _code(arguments: Arguments) -> Apply:
-    arguments.expect(1, 1, "| code('table'), or code('table', column=value, …) for several columns")
+    arguments.expect(1, 1, "| code('table'), or code('table', column=value, …) for several columns", ("on",))
     table = arguments.table(0)
+    if table.dated:
+        find = lookups.dated(table, (), arguments)
+        return lambda scope, value: find(scope, (text(value),))
+    lookups.undated(table, arguments)
     convert = code(table, arguments.at)
     exact = table.exact()
     apply: Apply = lambda scope, value: convert(value)  # noqa: E731  # as the others
@@ -225,7 +229,17 @@ def _sum(items: list[Value]) -> Value:
 
 
 def _unique(items: list[Value]) -> Value:
-    return [item for index, item in enumerate(items) if item not in items[:index]]
+    firsts: dict[Any, Value] = {}
+    for item in items:
+        firsts.setdefault(_same(item), item)
+    return list(firsts.values())
+
+
+def _same(value: Value) -> Any:
+    """What is equal for equal values and can be looked up, so that a long list does not cost its square."""
+    if isinstance(value, dict):
+        return frozenset((key, _same(item)) for key, item in value.items())
+    return tuple(map(_same, value)) if isinstance(value, list) else value
 
 
 def _round(arguments: Arguments) -> Apply:
@@ -237,7 +251,7 @@ def _round(arguments: Arguments) -> Apply:
 def _numeric(value: Value, verb: str) -> Any:
     if kind(value) != "a number":
         raise Refused(f"is {kind(value)} and cannot be {verb}: convert it with | decimal", value)
-    return value
+    return in_range(value)
 
 
 def _replace(arguments: Arguments) -> Apply:
@@ -346,7 +360,7 @@ def _resolve(arguments: Arguments) -> Apply:
 FILTERS: Final[Mapping[str, Filter]] = {
     "abs": _plain(lambda v: abs(_numeric(v, "made positive")), "| abs", "a number without its sign"),
     "address": _plain(composites.address, "| address", "XAD → lines, city, state, postal_code, country, use"),
-    "code": Filter("| code('table')", "what the row of a code table gives; without a row the message waits for it", _code),
+    "code": Filter("| code('table'), | code('table', on=…)", "the row of a code table; without one the message waits", _code),
     "coded": _plain(composites.coded, "| coded", "CE, CWE → code, display, system"),
     "column": Filter("| column(2)", "one column of tuples", _column, each=False),
     "count": _list(len, "| count", "how many there are"),

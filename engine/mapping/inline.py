@@ -25,6 +25,8 @@ DEEPEST: Final = (
 )
 _FORM: Final = "form"
 _WHOLE: Final = frozenset({Decimal, int, bool, date, datetime})  # values that have no empty parts
+_TIDY: Final = _WHOLE | {dict}
+_Key = tuple[int, str, str]  # of a path that is read: its format by id, itself, how much of its value
 
 Run = TypeVar("Run", bound=Callable[..., Any])
 
@@ -32,13 +34,16 @@ Run = TypeVar("Run", bound=Callable[..., Any])
 class Written(NamedTuple):
     """An expression. In `template` stand `{0}`, `{1}` for the parts, `{name}` for what is bound, and `{t}` for a variable.
 
-    The first part is evaluated first and in any case; so are the others, in their order, where `strict`.
+    The first part is evaluated first and in any case; so are the others, in their order, where `strict`. `enough` says how
+    much of the first one's value is enough (`text`, `parts`), where that is a path and its format can give less.
     """
 
     template: str
     parts: tuple[Fn, ...]
     bound: dict[str, Any]
     strict: bool
+    enough: str = ""
+    tidy: bool = False  # an object that it gives has no empty parts
 
 
 class PathRead(NamedTuple):
@@ -56,9 +61,9 @@ class Objects(NamedTuple):
 Form = Written | PathRead | Objects
 
 
-def written(run: Run, template: str, *parts: Fn, strict: bool = True, **bound: Any) -> Run:
+def written(run: Run, template: str, *parts: Fn, strict: bool = True, enough: str = "", tidy: bool = False, **bound: Any) -> Run:
     """`run`, with how it is written."""
-    return _with(run, Written(template, parts, bound, strict))
+    return _with(run, Written(template, parts, bound, strict, enough, tidy))
 
 
 def path_read(run: Run, format: Format, path: str) -> Run:
@@ -67,6 +72,16 @@ def path_read(run: Run, format: Format, path: str) -> Run:
 
 def object_of(run: Run, entries: Sequence[tuple[str, Fn, bool]], plain: Callable[[Value], Any]) -> Run:
     return _with(run, Objects(tuple(entries), plain))
+
+
+def path_in_parts(run: Fn) -> str:
+    """The path that `run` reads, where its format can give the parts of a value alone; else ''."""
+    form = _form(run)
+    return form.path if isinstance(form, PathRead) and _can_give(form.format, "parts") else ""
+
+
+def _can_give(format: Format, enough: str) -> bool:
+    return enough in getattr(format, "enough", ())
 
 
 def as_written(run: Run, like: Callable[..., Any]) -> Run:
@@ -160,12 +175,12 @@ def _compiled(body: Callable[[_Writer], str], slow: Callable[[Scope], Any]) -> C
 class _Writer:
     """Writes one function. `at_once` are the paths that it reads at its beginning, with their variables."""
 
-    def __init__(self, at_once: dict[tuple[int, str], str]) -> None:
+    def __init__(self, at_once: dict[_Key, str]) -> None:
         self.lines: list[str] = []
         self.bound: dict[str, Any] = {}
         self._names: dict[int, str] = {}
         self._at_once = at_once
-        self._always: dict[tuple[int, str], PathRead] = {}
+        self._always: dict[_Key, PathRead] = {}
         self._variables = 0
         self._certain = True
         self._depth = 0
@@ -173,7 +188,7 @@ class _Writer:
     def line(self, text: str) -> None:
         self.lines.append(text)
 
-    def together(self) -> dict[tuple[int, str], str]:
+    def together(self) -> dict[_Key, str]:
         """The paths that are read in any case, where their format reads several at once."""
         able = [key for key, read in self._always.items() if hasattr(read.format, "gather")]
         formats = {key[0] for key in able}
@@ -184,7 +199,7 @@ class _Writer:
             return []
         reads = [self._always[key] for key in self._at_once]
         gather: Any = getattr(reads[0].format, "gather")  # noqa: B009  # optional in a format
-        self.bound["gather"] = gather([read.path for read in reads])
+        self.bound["gather"] = gather([read.path for read in reads], [key[2] for key in self._at_once])
         return [f"        {', '.join(self._at_once.values())}, = gather(m)"]
 
     def _bind(self, value: Any) -> str:
@@ -200,10 +215,10 @@ class _Writer:
 
     # ── expressions ──
 
-    def expression(self, run: Fn) -> str:
+    def expression(self, run: Fn, enough: str = "") -> str:
         form = _form(run)
         if isinstance(form, PathRead):
-            return self._path(form)
+            return self._path(form, enough)
         if not isinstance(form, Written) or self._depth >= DEEPEST:
             return f"{self._bind(run)}(scope)"
         self._depth += 1
@@ -211,7 +226,7 @@ class _Writer:
         texts: list[str] = []
         for number, part in enumerate(form.parts):
             self._certain = certain and (form.strict or number == 0)
-            texts.append(self.expression(part))
+            texts.append(self.expression(part, "" if number else form.enough))
         self._certain = certain
         self._depth -= 1
         names = {name: self._bind(value) for name, value in form.bound.items()}
@@ -219,8 +234,8 @@ class _Writer:
             names["t"] = self._variable()
         return form.template.format(*texts, **names)
 
-    def _path(self, read: PathRead) -> str:
-        key = id(read.format), read.path
+    def _path(self, read: PathRead, enough: str) -> str:
+        key = id(read.format), read.path, enough if _can_give(read.format, enough) else ""
         if self._certain:
             self._always[key] = read
         if key in self._at_once:
@@ -237,8 +252,7 @@ class _Writer:
         return f"{self._object(form)} or EMPTY" if isinstance(form, Objects) else self.expression(run)
 
     def _object(self, form: Objects) -> str:
-        made = self._variable()
-        plain, whole = self._bind(form.plain), self._bind(_WHOLE)
+        made, plain = self._variable(), self._bind(form.plain)
         self.line(f"{made} = {{}}")
         for name, run, clean in form.entries:
             key, inner = self._bind(name), _form(run)
@@ -246,10 +260,11 @@ class _Writer:
                 inside = self._object(inner)
                 self.line(f"if {inside}: {made}[{key}] = {inside}")
                 continue
-            self.line(f"v = {self.expression(run)}")
-            self.line("if v is EMPTY: pass")
-            self.line("elif type(v) is str:")
+            whole = self._bind(_TIDY if isinstance(inner, Written) and inner.tidy else _WHOLE)
+            self.line(f"v = {self.expression(run, 'text')}")
+            self.line("if type(v) is str:")
             self.line(f"    if v: {made}[{key}] = v")
+            self.line("elif v is EMPTY: pass")
             if not clean:
                 self.line(f"elif type(v) not in {whole} and (v := {plain}(v)) is EMPTY: pass")
             self.line(f"else: {made}[{key}] = v")

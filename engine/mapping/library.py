@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from engine.contracts import Document, Entity, Facts, Format, Product
 from engine.contracts import Mapping as Chain
@@ -12,18 +12,19 @@ from engine.errors import ConfigurationError, ContentError, MappingError, PathEr
 from engine.mapping.cases import Case, read_cases
 from engine.mapping.codes import CodeTable, read_table
 from engine.mapping.compile import compile_expression
-from engine.mapping.faults import Refused, Unreadable
-from engine.mapping.inline import generated
+from engine.mapping.faults import Refused, RunAway, Unreadable
+from engine.mapping.inline import generated, quick_all
 from engine.mapping.reads import Surroundings
-from engine.mapping.report import Report, unusable
+from engine.mapping.report import Report, Where, failure, unusable
 from engine.mapping.scope import Fn, Scope
 from engine.mapping.sources import EntitySource
 from engine.mapping.step import Step, World, compile_step
 from engine.mapping.targets import Result
-from engine.strictyaml import Map, Mark, Text, load_file, mark
+from engine.strictyaml import Map, Mark, Text, mark, read_file
 from engine.text import did_you_mean
 from engine.values import Value
 
+MOST_OUTPUT: Final = 256 << 20  # bytes of all results of one message: two and a half times the largest message
 _FRAGMENT_KEYS = ("fragment", "about", "from", "let", "set")
 
 
@@ -39,6 +40,7 @@ class Library:
         self._tests: dict[str, list[Case]] = {}
         self._report = Report()
         self._names: list[str] = []
+        self._broken: set[str] = set()  # files whose YAML is wrong: compiled only to find what else is
 
     @classmethod
     def load(cls, directory: Path, formats: Mapping[str, Any], entities: Mapping[str, Entity]) -> Library:
@@ -84,18 +86,23 @@ class Library:
 
     def _load(self, path: Path) -> Map | None:
         self.files.append(path)
-        try:
-            return load_file(path, self._name(path))
-        except ConfigurationError as error:
-            self._report.problems += error.problems
-            self._names.append(path.stem)
-            self._steps.setdefault(path.stem, None)
-            return None
+        lines, problems = read_file(path, self._name(path))
+        self._report.broken(problems)
+        if problems:
+            self._broken.add(self._name(path))
+        if lines is None:
+            self._known(path.stem)
+        return lines
+
+    def _known(self, name: str) -> None:
+        """A mapping by its file's name, of which nothing else could be read."""
+        self._names.append(name)
+        self._steps.setdefault(name, None)
 
     def _fragments(self, files: Sequence[Map]) -> dict[str, Map]:
         found: dict[str, Map] = {}
         for lines in files:
-            if "fragment" in lines:
+            if "fragment" in lines and mark(lines).file not in self._broken:
                 for key in lines:
                     if key not in _FRAGMENT_KEYS:
                         hint = did_you_mean(key, _FRAGMENT_KEYS)
@@ -107,6 +114,9 @@ class Library:
         file = mark(lines).file
         name = lines.get("mapping")
         if not isinstance(name, Text) or not name:
+            if file in self._broken:
+                self._known(Path(file).stem)
+                return
             self._report.error(lines, f"mapping is missing: its name, {Path(file).stem}.")
             return
         if str(name) in self._names:
@@ -117,7 +127,7 @@ class Library:
         self._names.append(str(name))
         before = len(self._report.problems)
         step = compile_step(lines, world, self._report)
-        failed = any(problem.severity == "error" for problem in self._report.problems[before:])
+        failed = file in self._broken or any(problem.severity == "error" for problem in self._report.problems[before:])
         self._steps[str(name)] = None if failed else step
         self._tests[str(name)] = read_cases(lines, self.directory, self._report)
 
@@ -201,8 +211,17 @@ class ChannelExpression:
         except PathError as path:
             raise ContentError(f"{self.text}: {path}") from None
 
+    def together(self, others: Sequence[ChannelExpression]) -> Callable[[Document, Facts], Sequence[Value]]:
+        """The values of this and `others` at once. Raises Refused where one of them fails: they say it one by one."""
+        values = quick_all([self._run, *(other._run for other in others)], _not_together)
+        return lambda document, facts: values(Scope(document, facts, _NO_LETS))
+
 
 _NO_LETS: list[Value] = []
+
+
+def _not_together(scope: Scope) -> Sequence[Value]:
+    raise Refused("cannot be worked out together")
 
 
 class MappingChain:
@@ -226,8 +245,16 @@ class MappingChain:
             for given in inputs:
                 outcome += step.apply(before.output.document(given, many=step.many), facts, len(outcome) + 1)
             results, before = outcome, step
+        products: list[Product] = []
+        size = 0
         try:
-            return [before.output.product(result, facts) for result in results]
+            for result in results:
+                products.append(before.output.product(result, facts))
+                size += len(products[-1].content)
+                if size > MOST_OUTPUT:
+                    where = Where(before.name, "result", before.where.text)
+                    raise failure(where, RunAway(f"the results of one message are more than {MOST_OUTPUT >> 20} MiB together"))
+            return products
         except ContentError as error:
             if isinstance(error, MappingError):
                 raise

@@ -180,16 +180,30 @@ def text(value: Value) -> str:
     if value is EMPTY or value is NULL or value is None:
         return ""
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return written_out(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value)
+        return str(in_range(value))
     if isinstance(value, (date, datetime)):
         return value.isoformat()
     raise Refused(
         f"is {kind(value)} and cannot be printed as text" + (": join it with | join(', ')" if isinstance(value, list) else "")
     )
+
+
+def in_range(value: Any) -> Any:
+    """Raises Refused for a number that could not be written out: JSON has `1e999999999`."""
+    if isinstance(value, Decimal) and not -LARGEST.adjusted() * 2 <= value.adjusted() < LARGEST.adjusted():
+        raise Refused(f"is a number with more than {LARGEST.adjusted()} digits", value)
+    if isinstance(value, int) and not -LARGEST < value < LARGEST:
+        raise Refused(f"is a number with more than {LARGEST.adjusted()} digits", value)
+    return value
+
+
+def written_out(value: Decimal) -> str:
+    """A number without exponent. Raises Refused."""
+    return format(in_range(value), "f")
 
 
 def bounded(value: str) -> str:

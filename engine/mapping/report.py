@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from engine.errors import ContentError, MappingError, PathError, Problem, UnknownCode
-from engine.mapping.faults import NoRow, Refused, Unreadable
+from engine.mapping.faults import NoRow, Refused, RunAway, Unreadable
 from engine.strictyaml import Mark, Text, mark
 
 
@@ -14,18 +15,28 @@ class Report:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self._broken: set[tuple[str, int]] = set()  # lines that YAML itself reads in another way than they were meant
 
     def error(self, at: Any, text: str) -> None:
         """`at` is a value of a file or a Mark."""
-        self.problems.append((at if isinstance(at, Mark) else mark(at)).problem(text))
+        self._say(at if isinstance(at, Mark) else mark(at), text, "error")
 
     def warning(self, at: Any, text: str) -> None:
-        self.problems.append((at if isinstance(at, Mark) else mark(at)).problem(text, "warning"))
+        self._say(at if isinstance(at, Mark) else mark(at), text, "warning")
+
+    def broken(self, problems: Sequence[Problem]) -> None:
+        """Problems of the YAML of a file: nothing more is said of their lines."""
+        self.problems += problems
+        self._broken |= {(problem.file, problem.line) for problem in problems}
+
+    def _say(self, place: Mark, text: str, severity: str) -> None:
+        if (place.file, place.line) not in self._broken:
+            self.problems.append(place.problem(text, severity))
 
     def unreadable(self, text: str, error: Unreadable, skip: int = 1) -> None:
         """An expression of `text` is wrong; `skip` characters (the `=`) stand before the expression."""
         place = text.at(skip + error.at) if isinstance(text, Text) else mark(text)
-        self.problems.append(place.problem(error.text))
+        self._say(place, error.text, "error")
 
     @property
     def failed(self) -> bool:
@@ -56,6 +67,8 @@ def unusable(text: str, fault: Refused, kind: type[ContentError]) -> ContentErro
     """The error for a value that cannot be used: `kind`, or UnknownCode where a table has no row for it."""
     error = UnknownCode(text, table=fault.table, value=fault.key) if isinstance(fault, NoRow) else kind(text)
     error.place = fault.place
+    if isinstance(fault, RunAway):
+        error.reason = "poison"
     return error
 
 

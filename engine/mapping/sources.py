@@ -46,7 +46,7 @@ class EntitySource:
                 raise PathError(path, f"{walked} has no field '{key}'.{hint}", len(walked) + 1)
             shape, walked = shape.field(key), f"{walked}.{key}"
 
-    def gather(self, paths: Sequence[str]) -> Callable[[Any], Sequence[Value]]:
+    def gather(self, paths: Sequence[str], enough: Sequence[str] = ()) -> Callable[[Any], Sequence[Value]]:
         return gathered(paths)
 
     def document(self, payloads: Sequence[Any], *, many: bool) -> DataDocument:

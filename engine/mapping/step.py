@@ -285,7 +285,7 @@ class _Compilation:
         if "drop" in lines:
             step.drops = edits.drops(self.builder, lines["drop"], output.format)
         if "segments" in lines:
-            step.segments = edits.segments(self.builder, lines["segments"], inside)
+            step.segments = edits.segments(self.builder, lines["segments"], inside, output.format)
 
     def _checks(self, step: Step, inside: Surroundings, root: str) -> None:
         checks = self.lines.get("check", Map())

@@ -11,6 +11,7 @@ import orjson
 from engine.contracts import Document, Editable, Entity, Facts, Format, Product
 from engine.dotted import DataDocument
 from engine.errors import ContentError
+from engine.mapping import operators
 from engine.mapping.faults import Refused
 from engine.mapping.report import Where, failure, invalid
 from engine.mapping.templates import Template
@@ -73,7 +74,10 @@ class JsonTarget:
         return value
 
     def product(self, result: Result, facts: Facts) -> Product:
-        content = orjson.dumps(result.value, default=_as_json)
+        try:
+            content = orjson.dumps(result.value, default=_as_json)
+        except orjson.JSONEncodeError as error:  # around what `_as_json` refused, or of its own: an integer beyond 64 bits
+            raise ContentError(f"cannot be written as JSON: {error.__cause__ or error}") from None
         return Product(content, "application/json", self.kind, result.action, "", result.value)
 
     def document(self, results: list[Result], *, many: bool) -> Document:
@@ -83,7 +87,7 @@ class JsonTarget:
 def _as_json(value: Any) -> Any:
     """Decimals as exact JSON numbers: they never pass through a float."""
     if isinstance(value, Decimal):
-        return orjson.Fragment(format(value, "f"))
+        return orjson.Fragment(operators.written_out(value))
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -1,7 +1,7 @@
-"""`render: {template: journal.xml.j2}`: a document becomes text by a Jinja2 template in the immutable sandbox.
+"""`render: {template: journal.xml.j2}`: a document becomes text by a Jinja2 template in the sandbox.
 
 Names are strict, values are escaped as the type needs, control characters are refused, and of Python nothing is in reach:
-no globals, no attributes, only the filters listed here and the language's own paths.
+no globals, no attributes, only the filters listed here and the language's own paths. What could run away is on a meter.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateSyntaxError, Undefined
+from jinja2 import BaseLoader, TemplateError, TemplateSyntaxError, Undefined, nodes, pass_context
 from jinja2.exceptions import SecurityError
-from jinja2.runtime import Macro
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from engine.contracts import Document, Facts
@@ -23,14 +21,15 @@ from engine.dotted import DataDocument
 from engine.errors import PathError, Problem
 from engine.mapping import operators
 from engine.mapping.codes import CodeTable
-from engine.mapping.faults import Refused, Unreadable
+from engine.mapping.faults import NoRow, Refused, RunAway, Unreadable
 from engine.mapping.filters import FILTERS
 from engine.mapping.reads import Surroundings
+from engine.mapping.sandbox import LONGEST_OUTPUT, PATHS, Meter, Readable, Sandbox, defined, is_path
 from engine.mapping.scope import MESSAGE, SITE, Argument, Arguments, Scope, received
+from engine.strictyaml import read_bytes
 from engine.values import EMPTY, NULL, Value
 
-LONGEST_OUTPUT: Final = 16 << 20  # characters
-MOST_STEPS: Final = 200_000  # printed values and turns of loops
+LARGEST: Final = 256 << 10  # bytes of a template
 
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _TEXTS: Final = (
@@ -57,66 +56,37 @@ _TEXTS: Final = (
     "split",
     "last",
 )
-_INSIDE = re.compile(r"(\{\{|\{%)(.*?)(\}\}|%\})", re.DOTALL)
+_INSIDE = re.compile(  # each alternative ends before another of its kind begins, so that reading takes linear time
+    r"\{#(?:(?!\{#).)*?#\}"
+    r"|\{%[-+]?\s*raw\s*-?%\}(?:(?!\{%[-+]?\s*raw).)*?\{%[-+]?\s*endraw\s*[-+]?%\}"
+    r"|(\{\{|\{%)((?:(?!\{\{|\{%).)*?)(\}\}|%\})",
+    re.DOTALL,
+)
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+_WORD = re.compile(r"[\w.]+")
+_NO_SCOPE: Final = Scope(DataDocument({}), Facts(), [])
 
 
-class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja2's sandbox with less: items only, decimal arithmetic, bounded texts."""
-
-    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
-    intercepted_unops = frozenset({"-", "+"})
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        return self.getitem(obj, attribute)
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(argument, str) and argument.startswith("_"):
-            raise SecurityError(f"{argument!r} cannot be read")
-        if isinstance(obj, Mapping):
-            try:
-                return obj[argument]
-            except KeyError:
-                return self.undefined(obj=obj, name=argument)
-        if isinstance(obj, (list, tuple)) and isinstance(argument, int):
-            return obj[argument] if -len(obj) <= argument < len(obj) else self.undefined(obj=obj, name=str(argument))
-        if isinstance(obj, _Paths):
-            return obj[argument]
-        if type(obj).__name__ == "LoopContext" and argument in ("index", "index0", "first", "last", "length"):
-            return getattr(obj, argument)
-        return self.undefined(obj=obj, name=argument)
-
-    def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(obj, Macro):
-            raise SecurityError("only macros of the template can be called")
-        return super().call(context, obj, *args, **kwargs)
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        return _BINARY[operator](left, right)
-
-    def call_unop(self, context: Any, operator: str, arg: Any) -> Any:
-        return operators.negate(arg) if operator == "-" else operators.positive(arg)
-
-
-_BINARY: Final = {
-    "+": operators.add, "-": operators.subtract, "*": operators.multiply, "/": operators.divide,
-    "//": operators.floor_divide, "%": operators.modulo, "**": operators.power,
-}  # fmt: skip
-
-
-class _Paths:
-    """`m['PID-3.1']`: what a path of the format became."""
-
-    __slots__ = ("_document",)
+class _Paths(Readable):
+    """`m['PID-3.1']`: what a path of the format became. Remembers what it gave, to name the place where something fails."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
+        self._given: dict[str, Value] = {}
 
-    def __getitem__(self, path: Any) -> Value:
-        return self._document[path] if isinstance(path, str) else EMPTY
+    def read(self, path: Any) -> Value:
+        if not isinstance(path, str):
+            return EMPTY
+        self._given[path] = value = self._document[path]
+        return value
 
-
-_NO_SCOPE: Final = Scope(DataDocument({}), Facts(), [])
+    def place(self, value: Value) -> str:
+        """Where `value` stands in the document, as far as it was read from there; '' if nobody knows."""
+        for path, given in self._given.items():
+            for n, one in enumerate(given if isinstance(given, list) else [given], 1):
+                if value is not None and one == value:
+                    return self._document.place(path.replace("[*]", f"[{n}]", 1) if isinstance(given, list) else path)
+        return ""
 
 
 class Template:
@@ -124,74 +94,91 @@ class Template:
 
     def __init__(self, name: str, source: str, around: Surroundings, escape: bool, loader: BaseLoader | None = None) -> None:
         """Raises Unreadable; `at` is the line there."""
-        environment = _Environment(
-            undefined=StrictUndefined, autoescape=escape, loader=loader, trim_blocks=True, lstrip_blocks=True,
-            keep_trailing_newline=True, finalize=self._printed, cache_size=0,
-        )  # fmt: skip
-        environment.globals.clear()
-        environment.tests = {key: value for key, value in environment.tests.items() if key in _TESTS}
-        environment.filters = {name: self._filter(name, around.tables) for name in _TEXTS}
-        environment.filters["default"] = _default
-        self._steps = 0
+        filters = {name: self._filter(name, around.tables) for name in _TEXTS} | {"default": _default}
+        self._sandbox = Sandbox(escape=escape, printed=self._printed, filters=filters, loader=loader)
         self._scope = _NO_SCOPE
         self.name = name
         try:
-            self._template = environment.from_string(_rewritten(source, around))
+            tree = self._sandbox.prepared(_rewritten(source, around))
+            _check_paths(tree, around)
+            self._template = self._sandbox.from_string(tree)
         except TemplateSyntaxError as error:
-            raise Unreadable(_translated(error), error.lineno) from None
+            raise Unreadable(f"line {error.lineno}: {error.message or 'cannot be read'}", error.lineno) from None
+        except (ValueError, SyntaxError, RecursionError, MemoryError, OverflowError):
+            raise Unreadable("is nested too deeply, or holds a number with too many digits.", 1) from None
 
-    def _printed(self, value: Any) -> Any:
+    @pass_context  # so that Jinja2 works nothing out before it is rendered
+    def _printed(self, context: Any, value: Any) -> Any:
         """Every value on its way into the text."""
-        self._steps += 1
-        if self._steps > MOST_STEPS:
-            raise Refused(f"the template prints more than {MOST_STEPS:,} values")
+        meter = self._sandbox.meter
+        meter.step()
         if isinstance(value, Undefined):
             return value
         printed = value if isinstance(value, Markup) else operators.text(value)
+        meter.made(printed)
         if found := _FORBIDDEN.search(printed):
             raise Refused(f"holds the control character 0x{ord(found[0]):02X}, which cannot be sent", str(value))
         return printed
 
     def render(self, document: Document, names: Mapping[str, Any], facts: Facts) -> str:
-        """Raises Refused."""
+        """Raises Refused; RunAway for one that reached a bound."""
         scope = Scope(document, facts, [])
+        paths = _Paths(document)
         context: dict[str, Any] = {
             **_roots(document),
             **names,
-            "m": _Paths(document),
+            PATHS: paths,
             "message": MappingProxyType({name: value(scope) for name, value in MESSAGE.items()}),
             "site": MappingProxyType({name: value(scope) for name, value in SITE.items()}),
             "today": received(scope).date(),
         }
-        self._steps, self._scope = 0, scope
+        self._sandbox.meter, self._scope = Meter(), scope
         pieces: list[str] = []
         size = 0
         try:
             for piece in self._generated(context):
                 size += len(piece)
                 if size > LONGEST_OUTPUT:
-                    raise Refused(f"the template makes more than {LONGEST_OUTPUT:,} characters")
+                    raise RunAway(f"the template makes more than {LONGEST_OUTPUT:,} characters")
                 pieces.append(piece)
-        except (TemplateError, TypeError, ValueError, ArithmeticError, RecursionError, PathError) as error:
+        except RecursionError:
+            raise RunAway(f"the macros of {self.name} call one another without end") from None
+        except Refused as fault:
+            where = f"{self.name} line {_line(fault)}"
+            fault.place = fault.place or paths.place(fault.key if isinstance(fault, NoRow) else fault.value)
+            fault.problem = f"{where}: {fault.problem}" if isinstance(fault, RunAway) else f"{fault.problem}, in {where}"
+            raise
+        except (TemplateError, TypeError, ValueError, ArithmeticError, PathError) as error:
             raise Refused(f"{self.name} line {_line(error)}: {_reason(error)}") from None
+        finally:
+            self._scope = _NO_SCOPE
         return "".join(pieces)
 
     def _filter(self, name: str, tables: Mapping[str, CodeTable]) -> Any:
         spec = FILTERS[name]
 
-        def run(value: Any, *given: Any) -> Any:
-            if isinstance(value, Undefined):
-                str(value)  # raises, with the name that is not there
-            arguments = [Argument(lambda scope, fixed=item: fixed, 0, True, item, ()) for item in given]  # type: ignore[misc]
+        def run(value: Any, *given: Any, **named: Any) -> Any:
+            defined(value)
+            meter = self._sandbox.meter
+            meter.step()
+            meter.made(value)
+            arguments = [_argument(item) for item in given]
             try:
-                apply = spec.build(Arguments(name, 0, arguments, {}, tables))
+                apply = spec.build(Arguments(name, 0, arguments, {key: _argument(item) for key, item in named.items()}, tables))
             except Unreadable as error:
                 raise TemplateError(error.text) from None
+
+            def one(item: Any) -> Any:
+                meter.step()
+                made = apply(self._scope, item)
+                meter.made(made)
+                return made
+
             if not spec.each:
-                return apply(self._scope, value)
+                return one(value)
             if isinstance(value, list):
-                return [apply(self._scope, item) for item in value]
-            return apply(self._scope, value) if value not in (EMPTY, "") and value is not NULL and value is not None else EMPTY
+                return [one(item) for item in value]
+            return one(value) if value not in (EMPTY, "") and value is not NULL and value is not None else EMPTY
 
         return run
 
@@ -199,9 +186,19 @@ class Template:
         return self._template.generate(context)
 
 
-_TESTS: Final = frozenset(
-    {"defined", "undefined", "even", "odd", "divisibleby", "sameas", "eq", "ne", "lt", "gt", "le", "ge", "in", "true", "false"}
-)
+def _argument(value: Any) -> Argument:
+    return Argument(lambda scope: defined(value), 0, True, value, ())
+
+
+def _check_paths(tree: nodes.Template, around: Surroundings) -> None:
+    """Raises Unreadable for a path that the format does not have."""
+    for node in tree.find_all(nodes.Getitem):
+        if is_path(node):
+            assert isinstance(node.arg, nodes.Const)
+            try:
+                around.format.check_path(node.arg.value)
+            except PathError as error:
+                raise Unreadable(f"line {node.lineno}: {error}", node.lineno) from None
 
 
 def _roots(document: Document) -> dict[str, Any]:
@@ -218,15 +215,17 @@ def _rewritten(source: str, around: Surroundings) -> str:
     """Paths inside {{ }} and {% %} become `m['…']`; plain dotted names of data stay what Jinja2 makes of them."""
 
     def inside(match: re.Match[str]) -> str:
+        if match[1] is None:  # a comment, or raw text
+            return match[0]
         text, result, at = match[2], [], 0
         while at < len(text):
             if quoted := _QUOTED.match(text, at):
                 result.append(quoted[0])
                 at = quoted.end()
-            elif (path := around.format.paths.match(text, at)) and path.end() > at and _is_path(path[0], around):
-                result.append("m[" + repr(path[0]) + "]")
+            elif (path := around.format.paths.match(text, at)) and path.end() > at and _looks_like_path(path[0], around):
+                result.append(f"{PATHS}[{path[0]!r}]")
                 at = path.end()
-            elif word := re.compile(r"[\w.]+").match(text, at):
+            elif word := _WORD.match(text, at):
                 result.append(word[0])
                 at = word.end()
             else:
@@ -237,7 +236,7 @@ def _rewritten(source: str, around: Surroundings) -> str:
     return _INSIDE.sub(inside, source)
 
 
-def _is_path(text: str, around: Surroundings) -> bool:
+def _looks_like_path(text: str, around: Surroundings) -> bool:
     if getattr(around.format, "typed", False):
         return "='" in text or '="' in text or "[*]" in text
     return bool(re.search(r"[-\d]", text))
@@ -265,21 +264,14 @@ def _reason(error: BaseException) -> str:
     return "a value cannot be used in this way"
 
 
-def _translated(error: TemplateSyntaxError) -> str:
-    message = error.message or "cannot be read"
-    if found := re.match(r"No filter named '(\w+)'", message):
-        known = ", ".join(sorted((*_TEXTS, "default")))
-        return f"line {error.lineno}: there is no filter '{found[1]}' in templates. There are {known}."
-    return f"line {error.lineno}: {message}"
-
-
 def load_template(path: Path, around: Surroundings, kind: str, name: str) -> tuple[Template | None, list[Problem]]:
     """`kind` is the mapping's `to`: `xml` escapes, `text` does not."""
     try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        return None, [Problem(name, 0, 0, f"cannot be read: {reason}.")]
+        source = read_bytes(path, LARGEST).decode()
+    except UnicodeDecodeError:
+        return None, [Problem(name, 0, 0, "is not UTF-8.")]
+    except OSError as error:
+        return None, [Problem(name, 0, 0, f"cannot be read: {error.strerror}.")]
     try:
         return Template(Path(name).name, source, around, escape=kind == "xml"), []
     except Unreadable as error:

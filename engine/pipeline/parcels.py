@@ -15,41 +15,42 @@ from engine.model import Heading, Message, MessageState, Outgoing, Translation
 _STATES: Final = {state.value: state for state in MessageState}
 
 
-def of_messages(channel: str, messages: Sequence[Message]) -> bytes:
+def of_messages(version: str, channel: str, messages: Sequence[Message]) -> bytes:
     facts = [
+        version,
         channel,
         [(m.id, len(m.content), tuple(m.heading), m.peer, m.received_at, m.replay_of, m.part_of) for m in messages],
     ]
     return _packed(facts, [message.content for message in messages])
 
 
-def read_messages(parcel: bytes) -> tuple[str, list[Message]]:
-    (channel, rows), at = _unpacked(parcel)
+def read_messages(parcel: bytes) -> tuple[str, str, list[Message]]:
+    (version, channel, rows), at = _unpacked(parcel)
     messages: list[Message] = []
     for number, size, heading, peer, received_at, replay_of, part_of in rows:
         content = parcel[at : at + size]
         at += size
         messages.append(Message(number, channel, content, Heading(*heading), peer, received_at, replay_of, part_of))
-    return channel, messages
+    return version, channel, messages
 
 
 def of_translations(translations: Sequence[Translation]) -> bytes:
     """Raises TypeError (orjson's) where a text holds half a character, which no encoding has."""
     rows: list[Any] = []
     contents: list[bytes] = []
-    for message_id, channel, state, reason, park_reason, outgoings, keys, not_taken, config in translations:
+    for message_id, channel, state, reason, park_reason, outgoings, keys, not_taken, config, unknown in translations:
         products = []
         for route, destination, content, content_type, identity, order_keys, idempotency_key, kind, action in outgoings:
             products.append((route, destination, len(content), content_type, identity, order_keys, idempotency_key, kind, action))
             contents.append(content)
-        rows.append((message_id, channel, state.value, reason, park_reason, products, keys, not_taken, config))
+        rows.append((message_id, channel, state.value, reason, park_reason, products, keys, not_taken, config, unknown))
     return _packed(rows, contents)
 
 
 def read_translations(parcel: bytes) -> list[Translation]:
     rows, at = _unpacked(parcel)
     found: list[Translation] = []
-    for message_id, channel, state, reason, park_reason, products, keys, not_taken, config in rows:
+    for message_id, channel, state, reason, park_reason, products, keys, not_taken, config, unknown in rows:
         outgoings: list[Outgoing] = []
         for route, destination, size, content_type, identity, order_keys, idempotency_key, kind, action in products:
             content = parcel[at : at + size]
@@ -61,6 +62,7 @@ def read_translations(parcel: bytes) -> list[Translation]:
             Translation(
                 message_id, channel, _STATES[state], reason, park_reason, tuple(outgoings),
                 tuple([tuple(key) for key in keys]), tuple([tuple(why) for why in not_taken]), config,
+                tuple([tuple(code) for code in unknown]),
             )
         )  # fmt: skip
     return found

@@ -180,8 +180,8 @@ def test_what_the_schema_refuses_names_the_line_that_fills_it(site: MakeSite) ->
         mapped(site, CHARGE.replace("=FT1-11.1.2", "=FT1-2"), DFT, to="charge/v1")
     assert str(caught.value).startswith("m charge.extended_amount: expected an ISO 4217 currency code")
     assert str(caught.value).endswith("(mappings/m.yaml:10:3)")
-    with pytest.raises(MappingError, match=r"m charge.quantity: is required \(mappings/m.yaml:5:1\)"):
-        mapped(site, CHARGE.replace("  quantity: =FT1-10 | decimal\n", ""), DFT, to="charge/v1")
+    with pytest.raises(MappingError, match=r"m charge.quantity: is required \(mappings/m.yaml:9:13\)"):
+        mapped(site, CHARGE.replace("quantity: =FT1-10 |", "quantity: =FT1-40 |"), DFT, to="charge/v1")
 
 
 def test_a_missing_row_names_table_and_value(site: MakeSite) -> None:

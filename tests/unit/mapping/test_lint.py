@@ -262,3 +262,56 @@ def test_a_mapping_with_errors_is_not_run(site: MakeSite) -> None:
     with pytest.raises(Exception, match="has errors of its own"):
         library.chain(["m"], "hl7v2")
     assert ADT
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("service_date: tomorrow", "'tomorrow' does not fit here: expected a date such as 2026-01-31."),
+    ("service_date: 2026-02-30", "'2026-02-30' does not fit here: expected a date such as 2026-01-31."),
+    ("quantity: two", "'two' does not fit here: expected a decimal number such as 12.50."),
+    ("quantity: 1e3", "'1e3' does not fit here: expected a decimal number such as 12.50."),
+    ("service_date: 2026-01-31", ""), ("service_date: '20260131'", ""), ("quantity: 2", ""), ("quantity: -1.50", ""), ("quantity: ''", ""),
+])  # fmt: skip
+def test_a_literal_is_checked_against_the_schema(site: MakeSite, line: str, said: str) -> None:
+    field = line.partition(":")[0]
+    text = "".join(f"  {line}\n" if one.strip().startswith(f"{field}:") else f"{one}\n" for one in GOOD.splitlines())
+    assert [problem.text for problem in site({"m.yaml": text}).problems] == ([said] if said else [])
+
+
+def test_what_no_result_can_be_without_is_named(site: MakeSite) -> None:
+    text = "".join(f"{line}\n" for line in GOOD.splitlines() if "department" not in line and "service_date" not in line)
+    library = site({"m.yaml": text.replace("{mrn: =PID-3.1}", "{name: =PID-5 | name}")})
+    assert [(problem.text, problem.severity) for problem in library.problems] == [
+        ("charge needs 'department', and nothing sets it.", "error"),
+        ("charge needs 'service_date', and nothing sets it.", "error"),
+        ("charge.patient needs 'mrn', and nothing sets it.", "error"),
+    ]
+
+
+def test_a_fragment_may_set_what_is_needed(site: MakeSite) -> None:
+    line = next(line for line in GOOD.splitlines() if "department" in line)
+    assert site({
+        "m.yaml": GOOD.replace(f"{line}\n", "").replace("set:\n", "include: common\nset:\n", 1),
+        "common.yaml": f"fragment: common\nset:\n{line}\n",
+    }).problems == ()  # fmt: skip
+
+
+def test_what_yaml_refuses_hides_nothing_else(site: MakeSite) -> None:
+    """But the lines it reads in another way than they were meant are not blamed twice, and nothing of the file runs."""
+    text = GOOD.replace("{mrn: =PID-3.1}", "{mrn: =first(PID-3.1, PID-2)}").replace("| date", "| dete")
+    library = site({"m.yaml": text})
+    lines = [problem.line for problem in library.problems]
+    assert len(lines) == len(set(lines)) == 2
+    assert "a comma ended this value inside { }" in library.problems[0].text
+    assert "there is no filter 'dete'" in library.problems[1].text
+    with pytest.raises(Exception, match="has errors of its own"):
+        library.chain(["m"], "hl7v2")
+
+
+def test_a_fragment_that_yaml_refuses_is_not_included(site: MakeSite) -> None:
+    library = site({
+        "m.yaml": "mapping: m\nfrom: hl7v2\nto: json\ninclude: common\nset: {a: =PID-3.1}\n",
+        "common.yaml": "fragment: common\nset:\n  b: 1\n  b: 2\n",
+    })  # fmt: skip
+    assert any("'b' stands here a second time" in problem.text for problem in library.problems)
+    with pytest.raises(Exception, match="has errors of its own"):
+        library.chain(["m"], "hl7v2")

@@ -19,34 +19,7 @@ from engine.mapping.scope import OMIT
 from engine.mapping.templates import Template
 from engine.values import EMPTY, NULL
 from tests.unit.mapping.material import ADT, FACTS, Bench
-
-ESCAPES = [
-    "PID-5.__class__", "PID-5.1.__class__", "(PID-5).__class__", "(PID-5).__class__.__mro__", "''.__class__", "('').__class__",
-    "''.__class__.__mro__[1].__subclasses__()", "().__class__.__bases__[0]", "(1).__class__", "[].__class__", "[]['__class__']",
-    "message.__class__", "message.id.__class__", "site.__init__.__globals__", "today.__class__", "n.__class__", "n.real",
-    "omit.__class__", "null.__class__", "self", "self.__init__", "self._TemplateReference__context", "loop", "caller()", "varargs",
-    "config", "request", "g", "cycler", "cycler.__init__.__globals__.os", "joiner()", "namespace()", "lipsum()", "range(10)",
-    "range(999999999)", "dict()", "dict(a=1)", "lipsum.__globals__", "get_flashed_messages.__globals__", "url_for.__globals__",
-    "__import__('os')", "eval('1')", "exec('1')", "open('/etc/passwd')", "print(1)", "getattr(PID-5, 'raw')", "type(1)", "vars()",
-    "globals()", "breakpoint()", "first.__globals__", "first.__call__(1)", "code.__self__", "first(first)", "joined.x",
-    "PID-5 | attr('__class__')", "PID-5 | map('upper')", "PID-5 | map(attribute='__class__')", "PID-5 | selectattr('__class__')",
-    "'%s' | format(PID-5)", "'{0.__class__}'.format(PID-5)", "'{0.__class__}' | format(1)", "('{0.__class__}').format(1)",
-    "'%1000000000d' | format(1)", "'x' | center(1000000000)", "'x' | indent(999999999)", "'x' | wordwrap(1)", "PID-5 | tojson",
-    "PID-5 | pprint", "PID-5 | safe", "PID-5 | e", "PID-5 | string", "PID-5 | list", "PID-5 | xmlattr", "PID-5 | random",
-    "[1] | sort(attribute='__class__')", "[1] | groupby('__class__')", "[[1]] | sum(start=[])", "PID-5 | filesizeformat",
-    "PID-5 is callable", "PID-5 is mapping", "PID-5 is sameas(1)", "PID-5 is filter('x')",
-    "'x' * 1000000000", "'x' * 10 ** 9", "[1] * 1000000000", "10 ** 1000000000", "9 ** 9 ** 9 ** 9", "2 ** -1000000000",
-    "9999999999999999999999999999 * 9999999999999999999999999999", "'x' | pad(1000000000)", "'x' | truncate(1000000000)",
-    "'%' % 1", "'%1000000000d' % 1", "'%s' % PID-5", "PID-7 | date | text('%1000000000d')", "PID-7 | date | text('%9999Y')",
-    "message.received | text('%-d')", "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' is matching('(a|a)*$')",
-    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' is matching('(a*)*$')", "'aaaaaaaaaaaaaaaaaaaaaaaa!' is matching('(a+a+)+$')",
-    "'aaaa' is matching('(?=(a+))*b')", "'aaaa' is matching('(a)\\\\1+')", "'aaaaaaaa' is matching('.*.*.*.*.*=')",
-    "PID-5 | code('../../etc/passwd')", "PID-5 | code('/etc/passwd')", "PID-5 is listed('../codes/sex')",
-    "{{ 7*7 }}", "{% for x in y %}", "{# #}", "lambda: 0", "[x for x in (1,)]", "PID-5 if", "x := 1", "a.b.c()", "(first)(1)",
-    "first(**PID-5)", "first(*PID-5)", "[1][0]", "'abc'[0]", "'abc'[::-1]", "`id`", "${7*7}", "#{7*7}", "\\u007b", "\x00", "PID-5;1",
-    "first(" * 30 + "1" + ")" * 30, "(" * 200 + "1" + ")" * 200, "-" * 3000 + "1", "not " * 900 + "1", " ~ ".join(["1"] * 900),
-    "[" * 100 + "]" * 100, "1 if 1 else " * 400 + "1", "'" + "x" * 5000 + "'",
-]  # fmt: skip
+from tests.unit.mapping.payloads import CONTENT, ESCAPES, TEMPLATES
 
 PLAIN = (str, Decimal, int, bool, date, datetime, type(EMPTY), type(NULL), type(OMIT))
 
@@ -86,25 +59,6 @@ def test_an_expression_cannot_escape(bench: Bench, payload: str) -> None:
     assert peak < 32 << 20
 
 
-TEMPLATES = [
-    "{{ ''.__class__ }}", "{{ ''['__class__'] }}", "{{ m.__class__ }}", "{{ m['__class__'] }}", "{{ message.__class__ }}",
-    "{{ self }}", "{{ self.__init__ }}", "{{ loop }}", "{{ range(10) }}", "{{ lipsum() }}", "{{ cycler('a') }}", "{{ namespace() }}",
-    "{{ dict() }}", "{{ joiner() }}", "{{ ''|attr('__class__') }}", "{{ '%s'|format(m) }}", "{{ '{0.__class__}'.format(m) }}",
-    "{% set f = '{0.__class__}'.format %}{{ f(m) }}", "{{ 'x' * 1000000000 }}", "{{ 10 ** 1000000000 }}", "{{ [1] * 1000000000 }}",
-    "{{ nothing }}", "{{ message.nothing }}", "{{ message.items() }}", "{{ message.get('id') }}", "{% import 'os' as os %}",
-    "{% include '/etc/passwd' %}", "{% extends 'x' %}", "{% from 'x' import y %}", "{{ message['_mapping'] }}",
-    "{% for x in [1] %}{{ loop.__class__ }}{% endfor %}", "{% for x in [1] %}{{ loop.cycle('a') }}{% endfor %}",
-    "{% for x in [1] %}{{ loop._undefined }}{% endfor %}", "{% macro a() %}{{ caller() }}{% endmacro %}{{ a() }}",
-    "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "{% macro a() %}{% endmacro %}{{ a.__class__ }}{{ a.name.__class__ }}",
-    "{% call(x) a %}{% endcall %}", "{{ scope__ }}", "{{ scope__.facts }}", "{{ m._document }}", "{{ m['PID-5'].raw.__class__ }}",
-    "{{ today.__class__ }}", "{{ today.strftime('%1000000000d') }}", "{{ today|text('%1000000000d') }}", "{{ 'x'|pad(999999999) }}",
-    "{{ 'x'|safe }}", "{{ 'x'|e }}", "{{ m|tojson }}", "{{ m|list }}", "{{ [1]|map('upper')|list }}", "{{ 1|e|attr('x') }}",
-    "{{ 'x'|replace('x', 'y' * 100000000) }}", "{% if ''.__class__ %}x{% endif %}", "{{ (1).__class__ }}", "{{ 'a' is callable }}",
-    "{{ 'a' is mapping }}", "{{ m() }}", "{{ message() }}", "{{ 'abc'[::-1] }}", "{{ 'a' 'b' }}{{ x }}", "{{ undefined_name.x.y }}",
-    "{% filter upper %}{{ ''.__class__ }}{% endfilter %}", "{% set x = message.__class__ %}{{ x }}", "{% do 1 %}", "{% debug %}",
-]  # fmt: skip
-
-
 @pytest.mark.parametrize("payload", TEMPLATES)
 def test_a_template_cannot_escape(bench: Bench, payload: str) -> None:
     around = Surroundings(bench.library.formats["hl7v2"], bench.library.tables)
@@ -118,9 +72,6 @@ def test_a_template_cannot_escape(bench: Bench, payload: str) -> None:
             assert sign not in text
         assert len(text) < 100
     assert time.process_time() - begin < 2
-
-
-CONTENT = ["{{ 7*7 }}", "{% for x in y %}", "=7*7", "=PID-3", "'; DROP TABLE message; --", "<script>alert(1)</script>", "${7*7}"]
 
 
 @pytest.mark.parametrize("payload", CONTENT)

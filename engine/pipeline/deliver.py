@@ -1,7 +1,8 @@
 """From a stored delivery to its outcome: begin (committed) → send → decide → settle, lane by lane.
 
 A lane's deliveries are sent one after another, different lanes side by side on the destination's connections. Ends of
-attempts and the next beginnings go to the store together, so that they share a commit.
+attempts and the next beginnings go to the store together, so that they share a commit. Whether and how fast it is sent at
+all is for the gate and the pace to say.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 
 from engine import events
 from engine.contracts import Destination, DestinationSpec, Runtime, Store
+from engine.errors import StoreBusy, StoreFull
 from engine.model import (
     Busy,
     Close,
+    Decision,
     Delivered,
     Delivery,
+    DestinationState,
     Hold,
+    Misconfigured,
     Outcome,
     Refused,
     Retry,
@@ -28,11 +33,13 @@ from engine.model import (
     Unreached,
     Withdrawn,
 )
-from engine.pipeline.retry import SECOND, decide
-from engine.pipeline.worker import UNTIL_WOKEN, Wake
+from engine.pipeline.gate import Gate
+from engine.pipeline.pace import Pace
+from engine.pipeline.retry import FIRST, SECOND, Record, backoff, decide, expires_at
+from engine.pipeline.worker import AFTER_A_FAULT, UNTIL_WOKEN, Wake
 
 MOST_IN_HAND = 128  # begun and not settled; more gains nothing on one machine and is all in doubt after a crash
-LOST_IN_A_ROW = 3  # unknown answers in a row after which the destination as a whole is given a rest
+MOST_RECORDS = 10_000
 
 ASK = -1  # the store knows
 
@@ -53,18 +60,22 @@ class Deliver:
         self._ready: deque[Lane] = deque()
         self._sending: set[Deferred[None]] = set()
         self._ended: list[Settlement] = []
-        self._failures = 0  # in a row, over all lanes
-        self._rest_until = 0.0  # on the monotonic clock
+        self._records: dict[int, Record] = {}  # of deliveries that were refused or broke the connector, and are tried again
+        self._gate = Gate(runtime.clock)
+        self._pace = Pace(spec.rate, runtime.clock)
         self._next_due = ASK  # the instant at which the first lane falls due again; 0: none waits for its time
-        self._next_slot = 0.0  # on the monotonic clock, for `rate`
-        self._held = False
-        self._slots: list[Deferred[None]] = []  # senders that wait for theirs
+        self._overruled = False  # the store holds what a person had paused
         self._stopping = False
+
+    @property
+    def state(self) -> tuple[DestinationState, str]:
+        """What it does, and why where it does not run."""
+        return self._gate.state, self._gate.reason
 
     async def step(self) -> float:
         ended, self._ended = self._ended, []
         settled = self._store.attempted(ended) if ended else None
-        room = 0 if self._stopping or self._held or self._resting() else self._allowance - self._in_hand
+        room = self._room()
         begun = self._store.take_due(self._spec.name, room, self._spec.window) if room > 0 else None
         try:
             if settled is not None:
@@ -86,29 +97,69 @@ class Deliver:
         self._in_hand -= len(ended)
         for settlement in ended:
             self._tell(settlement)
+        if self._overruled:
+            await self._store.steer(self._spec.name, *self.state)
+            self._overruled = False
+
+    @property
+    def in_hand(self) -> int:
+        """Deliveries begun whose end is not yet recorded: all that it keeps of a queue, however long that is."""
+        return self._in_hand
+
+    def pause(self, reason: str) -> None:
+        """Begin nothing more until `resume`: what is on the wire ends and is recorded, what was only begun is withdrawn.
+        The store has been steered so before, or has it so from an earlier run."""
+        self._stand(DestinationState.PAUSED, reason)
+        self._change()
+
+    def resume(self) -> None:
+        """Run, whatever it stood still for: a person, a configuration fault, an open breaker. It begins slowly. The store
+        has been steered so before."""
+        if self._gate.state is DestinationState.RUNNING:
+            self.look_again()
+            return
+        self._gate.set(DestinationState.RUNNING)
+        self._run()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Something has changed in the store that no delivery of ours has brought about."""
+        self._next_due = ASK
+        self._wake.ring()
 
     async def stop(self) -> None:
         """Send nothing more; what is on the wire is finished and settled, what was only begun is withdrawn."""
         self._stopping = True
-        self._withdraw_ready()
-        for slot in self._slots:
-            slot.callback(None)
-        self._slots.clear()
+        self._clear()
         try:
             await DeferredList(list(self._sending), consumeErrors=True)
-            if self._ended:
+            while self._ended:  # until it is on disk: a successor would wait for these lanes for ever
                 ended, self._ended = self._ended, []
-                await self._record(self._store.attempted(ended), ended)
+                try:
+                    await self._record(self._store.attempted(ended), ended)
+                except (StoreFull, StoreBusy):
+                    self._wake.hush()
+                    await self._wake.heard(self._runtime.clock, AFTER_A_FAULT)
         finally:
             await self._destination.stop()
 
+    # ── how much, and when ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _room(self) -> int:
+        """How many deliveries may be begun now."""
+        gate = self._gate
+        if self._stopping or (gate.shut and (self._in_hand or not gate.probe())):
+            return 0
+        if gate.open:
+            return 1 - self._in_hand  # the probe, once what had left before has ended
+        most = min(self._allowance, self._pace.most()) if self._pace.limits else self._allowance
+        return most - self._in_hand
+
     async def _rest(self) -> float:
         """How long nothing needs doing, as far as is known; new deliveries and ended sends wake us."""
-        clock = self._runtime.clock
-        if self._held or self._stopping or self._allowance <= self._in_hand:
-            return UNTIL_WOKEN
-        if (wait := self._rest_until - clock.seconds()) > 0:
-            return wait
+        if self._room() <= 0:
+            resting = 0.0 if self._in_hand or self._stopping else self._gate.resting()
+            return resting or UNTIL_WOKEN
         if self._next_due < 0:
             self._next_due = 0  # before asking: a retry that is decided meanwhile asks again
             self._next_due = await self._store.next_due(self._spec.name) or self._next_due
@@ -118,14 +169,16 @@ class Deliver:
         self._next_due = ASK  # the timer may come too late for some and too early for others
         return max(wait, 0.001)
 
+    # ── sending ────────────────────────────────────────────────────────────────────────────────────────────────────
+
     def _begin(self, deliveries: Sequence[Delivery], room: int) -> None:
         self._in_hand += len(deliveries)
-        if room > 0 and len(deliveries) >= room and not self._failures:
+        if room > 0 and len(deliveries) >= room and not self._gate.open:
             self._allowance = min(self._allowance * 2, MOST_IN_HAND)
         now = self._runtime.now()
         for _, successive in groupby(deliveries, key=_lane_of):
             lane = deque(successive)
-            if self._stopping or self._held or self._resting():
+            if self._stopping or self._gate.shut:
                 self._withdraw(lane, now)
             else:
                 self._ready.append(lane)
@@ -149,71 +202,92 @@ class Deliver:
         while self._ready:
             lane = self._ready.popleft()
             while lane:
-                await self._turn()
-                if self._stopping or self._held or self._resting():
+                if self._pace.limits:
+                    await self._pace.turn()
+                if self._stopping or self._gate.shut:
                     self._withdraw(lane)
                     break
                 if not await self._send(lane.popleft()):
                     self._withdraw(lane)
 
-    def _resting(self) -> bool:
-        return self._runtime.clock.seconds() < self._rest_until
-
-    async def _turn(self) -> None:
-        """Waits for the next slot where the destination has a `rate`."""
-        if not self._spec.rate:
-            return
-        now = self._runtime.clock.seconds()
-        slot = max(self._next_slot, now)
-        self._next_slot = slot + 1 / self._spec.rate
-        if slot > now:
-            waiting: Deferred[None] = Deferred()
-            self._slots.append(waiting)
-            self._runtime.clock.callLater(slot - now, self._slot_has_come, waiting)
-            await waiting
-
-    def _slot_has_come(self, waiting: Deferred[None]) -> None:
-        if waiting in self._slots:  # else the stop was quicker
-            self._slots.remove(waiting)
-            waiting.callback(None)
-
     async def _send(self, delivery: Delivery) -> bool:
         """One attempt. True if the lane may go on with its next delivery."""
         started = self._runtime.now()
+        policy = self._spec.retry
+        if policy.give_up_after and started > expires_at(policy, delivery):
+            late = Unreached("its turn came too late")
+            self._end(Settlement(delivery, late, decide(policy, delivery, late, started, 0.0), started, started))
+            return True
+        probe, record = self._gate.open, FIRST
         try:
             outcome: Outcome = await self._destination.send(delivery)
         except Exception as fault:  # the contract says never; if it does, we do not know what the peer has
             outcome = Unknown(f"{type(fault).__name__} in the connector")
+            record = self._note(delivery.id, broke=1)
+        if type(outcome) is Refused:
+            record = self._note(delivery.id, refused=1)
         ended = self._runtime.now()
-        good = isinstance(outcome, (Delivered, Refused))
-        self._failures = 0 if good else self._failures + 1
-        decision = decide(self._spec.retry, delivery, outcome, ended, self._runtime.chance.random(), self._failures)
-        if isinstance(decision, Hold):
-            self._hold()
-        elif isinstance(decision, Retry):
-            self._next_due = ASK
-            if self._peer_is_down(outcome):
-                self._pause((decision.at - ended) / SECOND)
+        decision = self._follow(delivery, outcome, ended, probe, record)
+        if type(decision) is Close and self._records:
+            self._records.pop(delivery.id, None)
         self._end(Settlement(delivery, outcome, decision, started, ended))  # last: it wakes the worker, which must see the rest
-        return isinstance(decision, Close)
+        return type(decision) is Close
 
-    def _peer_is_down(self, outcome: Outcome) -> bool:
-        return isinstance(outcome, (Unreached, Busy)) or (isinstance(outcome, Unknown) and self._failures >= LOST_IN_A_ROW)
+    def _follow(self, delivery: Delivery, outcome: Outcome, now: int, probe: bool, record: Record) -> Decision:
+        """Decide, and let the destination as a whole feel it."""
+        gate, policy, roll = self._gate, self._spec.retry, self._runtime.chance.random()
+        if isinstance(outcome, (Delivered, Refused)):
+            if gate.passed(probe):
+                self._run()
+            decision = decide(policy, delivery, outcome, now, roll, 0, record)
+            if type(decision) is Retry:
+                self._next_due = ASK
+            return decision
+        if isinstance(outcome, Misconfigured) or (isinstance(outcome, Unknown) and outcome.then == "hold"):
+            if gate.state is DestinationState.PAUSED:  # a person's word stands; it is held when they have it run again
+                return Retry(now)
+            self._stand(DestinationState.HELD, outcome.reason)
+            return decide(policy, delivery, outcome, now, roll)
+        self._next_due = ASK
+        away = gate.away(outcome, delivery.lane, probe, alone=len(self._sending) <= 1)
+        decision = decide(policy, delivery, outcome, now, roll, gate.failures if away else 0, record)
+        if away:
+            rest = max(backoff(policy, gate.failures, roll), outcome.after if isinstance(outcome, Busy) else 0.0)
+            if gate.rest(rest, outcome.reason):
+                self._change()
+            self._clear()
+            if isinstance(decision, Retry):  # a little after the rest, so that the next probe is another lane's, if there is one
+                decision = Retry(max(decision.at, now + int((rest + min(rest / 10, 1.0)) * SECOND)))
+        return decision
 
-    def _pause(self, seconds: float) -> None:
-        """The peer is down as a whole: nothing is sent until one probe has gone through."""
-        self._rest_until = max(self._rest_until, self._runtime.clock.seconds() + seconds)
-        self._allowance = 1
-        self._withdraw_ready()
+    def _note(self, number: int, refused: int = 0, broke: int = 0) -> Record:
+        """What a delivery has had so far; kept while it is tried again."""
+        before = self._records.pop(number, FIRST)
+        record = self._records[number] = Record(before.refused + refused, before.broke + broke)
+        if len(self._records) > MOST_RECORDS:
+            del self._records[next(iter(self._records))]  # it only gets more tries
+        return record
 
-    def _hold(self) -> None:
-        self._held = True
-        self._withdraw_ready()
+    # ── standing still and going on ────────────────────────────────────────────────────────────────────────────────
 
-    def _withdraw_ready(self) -> None:
-        for lane in self._ready:
-            self._withdraw(lane)
-        self._ready.clear()
+    def _run(self) -> None:
+        self._allowance = self._destination.concurrency
+        self._pace.recovered()
+        self._change()
+
+    def _stand(self, state: DestinationState, reason: str) -> None:
+        self._gate.set(state, reason)
+        self._clear()
+
+    def _change(self) -> None:
+        state, reason = self.state
+        self._runtime.emit(events.DestinationChanged(self._spec.name, state.value, reason))
+
+    def _clear(self) -> None:
+        """Nothing that was only begun goes out."""
+        while self._ready:
+            self._withdraw(self._ready.popleft())
+        self._pace.let_go()
 
     def _withdraw(self, lane: Lane, now: int = 0) -> None:
         now = now or self._runtime.now()
@@ -241,7 +315,11 @@ class Deliver:
             )
             emit(ended)
         elif isinstance(decision, Hold):
-            emit(events.DestinationChanged(delivery.destination, "held", decision.reason))
+            if self._gate.state is DestinationState.PAUSED:
+                self._overruled = True
+            else:
+                self._gate.set(DestinationState.HELD, decision.reason)
+                self._change()
 
 
 def _lane_of(delivery: Delivery) -> int:

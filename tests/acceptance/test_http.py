@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import ensureDeferred, gatherResults
-from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -21,6 +20,8 @@ from engine.net import LoopNetwork
 from engine.testing import world as worlds
 from engine.testing.world import World
 from tests.acceptance.certificates import Authority
+from tests.acceptance.tls_servers import Charges as SecureCharges
+from tests.acceptance.tls_servers import secure_server, serving
 from tests.contract.connectors import test_http as contract
 from tests.contract.connectors.http_peers import WebService
 
@@ -103,16 +104,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 async def over_tls(authority: Authority, host: str, ca: Path | None, days: int = 1) -> Any:
     """What a delivery to `https://localhost` gives where the server's certificate is for `host`."""
-    charges = Charges()
-    certificate, key = authority.issue(host, days)
-    port = reactor.listenSSL(0, Site(charges), DefaultOpenSSLContextFactory(key, certificate), interface="127.0.0.1")
-    url = f"https://localhost:{port.getHost().port}/charges"
-    destination = HttpDestination(RequestOptions(url=url, ca=str(ca or "")), real_world().runtime, "billing")
-    outcomes = [await destination.send(charge(number)) for number in (1, 2)]
-    problem = await destination.check()
-    await destination.stop()
-    await port.stopListening()
-    assert bool(charges.kept) == (type(outcomes[0]) is Delivered)
+    with secure_server(SecureCharges, serving(authority.issue(host, days))) as (server, port):
+        options = RequestOptions(url=f"https://localhost:{port}/charges", tls={"ca": str(ca or "")})
+        destination = HttpDestination(options, real_world().runtime, "billing")
+        outcomes = [await destination.send(charge(number)) for number in (1, 2)]
+        problem = await destination.check()
+        await destination.stop()
+        assert bool(server.kept) == (type(outcomes[0]) is Delivered)
     return outcomes, problem
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import re
-import ssl
 
 from engine import __version__
 from engine.connectors.http import RequestOptions, parse_url
 from engine.connectors.http.link import Answer, HttpLink
 from engine.connectors.http.outcome import outcome_of
+from engine.connectors.http.tokens import Tokens
 from engine.contracts import Runtime
-from engine.links import Links, why
-from engine.model import Delivery, Misconfigured, Outcome, Unknown, Unreached
+from engine.links import Links, missed
+from engine.model import Delivery, Outcome
+from engine.tlsclient import ClientTls, Credentials
 
 _UNSAFE = re.compile(rb"[^\x21-\x7e ]")
 
@@ -23,58 +24,62 @@ class HttpDestination:
     def __init__(self, options: RequestOptions, runtime: Runtime, name: str) -> None:
         self.concurrency = options.connections
         self._runtime, self._options = runtime, options
-        self._target = parse_url(options.url)
         self._head = _head(options)
-        self._links: Links[HttpLink] | None = None
+        target, credentials = parse_url(options.url), Credentials(options.tls or ClientTls())
+        self._links: Links[HttpLink] = Links(
+            runtime, HttpLink, target.address, options.connect_timeout, credentials if target.secure else None
+        )
+        oauth2 = options.auth.oauth2 if options.auth is not None else None
+        self._tokens = Tokens(options, oauth2, runtime, credentials) if oauth2 is not None else None
 
     async def send(self, delivery: Delivery) -> Outcome:
+        if self._tokens is None:
+            return self._meant(await self._ask(delivery, self._head))
+        token = await self._tokens.get()
+        if not isinstance(token, bytes):
+            return token
+        answer = await self._ask(delivery, _with(token, self._head))
+        if isinstance(answer, Answer) and answer.status == 401:  # ended early, or revoked: once more with a new one
+            token = await self._tokens.get(spent=token)
+            if not isinstance(token, bytes):
+                return token
+            answer = await self._ask(delivery, _with(token, self._head))
+        return self._meant(answer)
+
+    async def _ask(self, delivery: Delivery, head: bytes) -> Answer | Outcome:
         try:
-            links = self._links or self._open()
-            link = await links.take()
-        except ssl.SSLCertVerificationError as problem:
-            return Misconfigured(why(problem))
-        except _Unreadable as problem:
-            return Misconfigured(str(problem))
+            link = await self._links.take()
         except OSError as problem:
-            return Unreached(f"not connected: {why(problem)}")
+            return missed(problem)
         content = delivery.content
         request = b"%bContent-Type: %b\r\nContent-Length: %d\r\nIdempotency-Key: %b\r\n\r\n%b" % (
-            self._head, _value(delivery.content_type), len(content), _value(delivery.identity), content,
+            head, _value(delivery.content_type), len(content), _value(delivery.identity), content,
         )  # fmt: skip
         answer = await link.exchange(request, self._options.timeout)
-        if isinstance(answer, Unknown):
+        if isinstance(answer, Answer) and answer.reusable:
+            self._links.give(link)
+        return answer
+
+    def _meant(self, answer: Answer | Outcome) -> Outcome:
+        if not isinstance(answer, Answer):
             return answer
-        if answer.reusable:
-            links.give(link)
-        return self._judge(answer)
-
-    def _judge(self, answer: Answer) -> Outcome:
-        return outcome_of(answer.status, answer.body, answer.retry_after, self._runtime.now())
-
-    def _open(self) -> Links[HttpLink]:
-        """Made at the first use: reading the system's certificate authorities takes a while."""
-        tls = None
-        if self._target.secure:
-            try:
-                tls = ssl.create_default_context(cafile=self._options.ca or None)
-            except OSError as problem:
-                raise _Unreadable(f"ca: {self._options.ca} cannot be read: {why(problem)}") from None
-        self._links = Links(self._runtime, HttpLink, self._target.address, self._options.connect_timeout, tls)
-        return self._links
+        return outcome_of(answer.status, answer.body, answer.retry_after, self._runtime.now(), self._options.answers)
 
     async def check(self) -> str:
-        try:
-            return await (self._links or self._open()).probe()
-        except _Unreadable as problem:
-            return str(problem)
+        problem = await self._links.probe()
+        if problem or self._tokens is None:
+            return problem
+        token = await self._tokens.get()
+        return "" if isinstance(token, bytes) else token.reason
 
     async def stop(self) -> None:
-        if self._links is not None:
-            await self._links.stop()
+        await self._links.stop()
+        if self._tokens is not None:
+            await self._tokens.stop()
 
 
-class _Unreadable(Exception):
-    """The file named by `ca`."""
+def _with(token: bytes, head: bytes) -> bytes:
+    return b"%bAuthorization: Bearer %b\r\n" % (head, token)
 
 
 def _value(text: str) -> bytes:
@@ -95,7 +100,7 @@ def _head(options: RequestOptions) -> bytes:
     if options.auth is not None and options.auth.basic is not None:
         pair = f"{options.auth.basic.user}:{options.auth.basic.password.get_secret_value()}"
         lines.append(f"Authorization: Basic {base64.b64encode(pair.encode()).decode()}")
-    elif options.auth is not None:
+    elif options.auth is not None and options.auth.oauth2 is None:
         lines.append(f"Authorization: Bearer {options.auth.bearer.get_secret_value()}")
     lines += [f"{name}: {value.get_secret_value()}" for name, value in options.headers.items()]
     return ("\r\n".join(lines) + "\r\n").encode("ascii")

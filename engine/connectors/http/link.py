@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from engine.links import Link, Links
-from engine.model import Unknown
+from engine.model import Misconfigured, Unknown
 
 HEAD_LIMIT = 64 * 1024
 BODY_LIMIT = 64 * 1024  # read at most so much of an answer: its status has already said what it means
@@ -26,8 +26,9 @@ class Answer(NamedTuple):
 class HttpLink(Link[Answer]):
     """Parses what comes while a request is out. Bytes that nobody asked for cost the connection."""
 
-    def __init__(self, links: Links[HttpLink]) -> None:
+    def __init__(self, links: Links[HttpLink], kept: int = BODY_KEPT) -> None:
         super().__init__(links)
+        self._kept = kept
         self._parser: Any = httptools.HttpResponseParser(self)
         self._begin()
 
@@ -56,16 +57,16 @@ class HttpLink(Link[Answer]):
         elif not self._in_body and self._head_size > HEAD_LIMIT:
             self._fail("the answer's headers are too large")
 
-    def ended(self, reason: Failure) -> Answer | Unknown:
+    def ended(self, reason: Failure) -> Answer | Unknown | Misconfigured:
         if self._in_body and not self._delimited and isinstance(reason.value, ConnectionDone):
-            return Answer(self._status, b"".join(self._body)[:BODY_KEPT], self._retry_after, False)  # RFC 9112 §6.3, case 8
+            return Answer(self._status, b"".join(self._body)[: self._kept], self._retry_after, False)  # RFC 9112 §6.3, case 8
         if self._status:
             return Unknown(f"the answer was cut short after its status {self._status}")
         return super().ended(reason)
 
     def _finish(self) -> None:
         reusable = self._complete and self._reusable and not self._surplus
-        answer = Answer(self._status, b"".join(self._body)[:BODY_KEPT], self._retry_after, reusable)
+        answer = Answer(self._status, b"".join(self._body)[: self._kept], self._retry_after, reusable)
         if reusable:
             self._begin()
         else:
@@ -105,7 +106,7 @@ class HttpLink(Link[Answer]):
         if self._complete:
             return
         self._body_size += len(data)
-        if self._body_size - len(data) < BODY_KEPT:
+        if self._body_size - len(data) < self._kept:
             self._body.append(data)
 
     def on_message_complete(self) -> None:

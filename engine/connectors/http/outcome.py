@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from types import MappingProxyType
 
+from engine.answers import Action, otherwise
 from engine.model import Busy, Delivered, Misconfigured, Outcome, Refused, Unknown
 
+AS_USUAL: Mapping[str, Action] = MappingProxyType({})
 LONGEST_WAIT = 3600.0  # seconds we let a peer ask for
 
 _UNKNOWN = frozenset({408})  # it gave up on us: what arrived, it does not say
@@ -19,11 +23,16 @@ _FAULTY = {
 _UNABLE = frozenset({501, 505})  # of the server errors, those that no repetition cures
 
 
-def outcome_of(status: int, body: bytes, retry_after: str, now: int) -> Outcome:
-    """`now` in microseconds since 1970, for a Retry-After that is a date."""
-    name = _name(status)
+def outcome_of(status: int, body: bytes, retry_after: str, now: int, answers: Mapping[str, Action] = AS_USUAL) -> Outcome:
+    """`now` in microseconds since 1970, for a Retry-After that is a date. `answers`: by status, or by its class as `5xx`."""
     if 200 <= status <= 299:
         return Delivered(body)
+    usual = _usual(status, body, retry_after, now)
+    return otherwise(usual, answers.get(str(status)) or answers.get(f"{status // 100}xx")) if answers else usual
+
+
+def _usual(status: int, body: bytes, retry_after: str, now: int) -> Misconfigured | Busy | Unknown | Refused:
+    name = name_of(status)
     if status in _FAULTY:
         return Misconfigured(f"{name}: {_FAULTY[status]}", body)
     if status in _BUSY:
@@ -49,7 +58,7 @@ def wait_of(retry_after: str, now: int) -> float:
     return min(max(due - now / 1_000_000, 0.0), LONGEST_WAIT)
 
 
-def _name(status: int) -> str:
+def name_of(status: int) -> str:
     try:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -24,14 +24,14 @@ COLOURS = {"error": "red", "warning": "yellow"}
 @site_option
 @click.option("--strict", is_flag=True, help="Warnings are errors.")
 @click.option("--connect", is_flag=True, help="Also try every destination, without delivering anything.")
-@click.option("--explain", is_flag=True, help="Say what each channel promises.")
 @json_option
-def command(site: Path, strict: bool, connect: bool, explain: bool, as_json: bool) -> None:
-    """Lint every file of a site: all errors at once, each with its place and what to do.
+def command(site: Path, strict: bool, connect: bool, as_json: bool) -> None:
+    """Lint every file of a site: all errors at once, each with its place and what to do; and say what each channel promises.
 
     Ends with 1 where there are errors (with --strict: or warnings; with --connect: or a destination does not answer).
     """
     from engine.config import read_site
+    from engine.config.promise import promise
 
     reading = read_site(site, elsewhere=not connect)
     compiled = reading.site
@@ -43,15 +43,14 @@ def command(site: Path, strict: bool, connect: bool, explain: bool, as_json: boo
         os.chdir(site)  # relative paths in a site are the site's, as under `run`
         faults = try_destinations(compiled)
         failed = failed or any(faults.values())
+    promises = {channel.name: promise(channel, compiled) for channel in compiled.channels} if compiled is not None else {}
     if as_json:
-        print_json(_facts(reading.problems, reading.counts, failed, compiled.version if compiled else "", faults))
+        facts = _facts(reading.problems, reading.counts, failed, compiled.version if compiled else "", faults)
+        print_json(facts | {"promises": promises})
         raise SystemExit(EXIT_FAILED if failed else 0)
     show_problems(reading.problems, site)
-    if explain and compiled is not None:
-        from engine.config.promise import promise
-
-        for channel in compiled.channels:
-            _paragraph(channel.name, promise(channel, compiled))
+    for name, text in promises.items():
+        _paragraph(name, text)
     for name, fault in faults.items():
         _answer(name, fault)
     click.echo(summary(reading.problems, reading.counts, faults))

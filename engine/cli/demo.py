@@ -84,7 +84,7 @@ class _Play:
 
         from engine.testing.hospital import pause
 
-        laboratory = await self._receivers.open_laboratory(runtime.network, int(self._addresses["LIS_PORT"]))
+        laboratory = await self._receivers.open_laboratory(runtime, int(self._addresses["LIS_PORT"]))
         self._screen.start(runtime.clock)
         share, more = divmod(self._messages, len(self._feeds))
         flows = []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli.terminal import json_option, print_json, print_table
-from engine.errors import ContentError, PathError
+from engine.errors import ConfigurationError, ContentError, PathError
 from engine.values import EMPTY, NULL, Composite, Value
 
 if TYPE_CHECKING:
@@ -25,18 +26,20 @@ PASSES_EVERYTHING = "raw"  # never found by looking: it takes any bytes
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Show only what PATH gives, as PID-3.1; may be repeated.")
 @click.option("--message", "number", type=click.IntRange(1), metavar="N", help="The N-th message of a file with several.")
 @click.option("--strict", is_flag=True, help="Validate against the standard too; exit 1 where anything is found.")
+@click.option("--profile", type=click.Path(path_type=Path), metavar="FILE", help="Validate against a profile; exit 1 likewise.")
 @click.option("--render", is_flag=True, help="Write the message back to standard output: the same bytes.")
 @json_option
 def command(
-    file: Any, format_name: str | None, paths: tuple[str, ...], number: int | None, strict: bool, render: bool, as_json: bool
-) -> None:
+    file: Any, format_name: str | None, paths: tuple[str, ...], number: int | None, strict: bool, profile: Path | None,
+    render: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Show a message as the engine reads it: FILE, or - for standard input.
 
     Prints its format, its tree with the standard's names and the paths that mappings use, and what is odd about it.
     """
     content: bytes = file.read()
     kind = _kind(content, format_name, anything=render)
-    reading = kind.build()
+    reading = kind.build(**_profile(kind, profile))
     contents = _messages(reading, content)
     if number is not None and number > len(contents):
         raise click.UsageError(f"there are {len(contents)} messages in {file.name}, so --message goes to {len(contents)}")
@@ -55,7 +58,7 @@ def command(
     else:
         _print_tree(kind, reading, document, chosen, contents, number, file.name)
         _print_findings(findings)
-    if strict and findings:
+    if (strict or profile) and findings:
         sys.exit(1)
 
 
@@ -96,6 +99,23 @@ def _found(content: bytes, known: Mapping[str, FormatKind]) -> FormatKind:
         else:
             return kind
     raise ContentError("\n".join(["the content is in no format known here; --format names one", *refusals]))
+
+
+def _profile(kind: FormatKind, path: Path | None) -> dict[str, Any]:
+    """What `--profile` names, for the format."""
+    if path is None:
+        return {}
+    if "profile" not in kind.files:
+        raise click.UsageError(f"format {kind.name} has no profiles")
+    from engine.config.options import validate
+    from engine.config.report import Report
+
+    report = Report(Path.cwd())
+    file = report.load(path.absolute())
+    held = validate(kind.files["profile"].load(), file, report) if file is not None else None
+    if held is None:
+        raise ConfigurationError(report.sorted())
+    return {"profile": held}
 
 
 def _messages(reading: Format, content: bytes) -> list[bytes]:

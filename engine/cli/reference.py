@@ -75,11 +75,14 @@ def format_entries() -> Iterator[Entry]:
 def file_entries() -> Iterator[Entry]:
     from engine.config.files import ChannelFile, DestinationFile, EngineFile
     from engine.config.mapping_schema import mapping_schema
+    from engine.registry import formats
 
+    named = [(key, f"{file.folder}/NAME.yaml", file.load()) for kind in formats().values() for key, file in kind.files.items()]
     for name, where, model in (
         ("engine.yaml", "conf/engine.yaml", EngineFile),
         ("destinations.yaml", "conf/destinations.yaml", DestinationFile),
         ("channel", "channels/NAME.yaml", ChannelFile),
+        *named,
     ):
         part = _part("", model)
         yield Entry("file", name, part.about, where, (part,))

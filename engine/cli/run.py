@@ -18,9 +18,6 @@ def command(site: Path, quiet: bool) -> None:
     Ends with 0 after SIGTERM (what was accepted is stored, what was on the wire is finished), 74 when storage failed,
     75 when another engine holds the store, 78 when the configuration is wrong.
     """
-    from engine import reactor
-
-    reactor.install()
     from engine.cli.serve import serve
     from engine.config import load_site
 

@@ -41,8 +41,9 @@ def command(query: tuple[str, ...], limit: int, site: Path, as_json: bool) -> No
     from engine.query import find, parse
 
     with stored(site) as store:
-        search = parse(_joined(query), time.time_ns() // 1000, store.timezone, index_names(site))
-        found = find(store.history, search, limit)
+        search = parse(joined(query), time.time_ns() // 1000, store.timezone, index_names(site))
+        channels = [path.stem for path in (site / "channels").glob("*.yaml")]
+        found = find(store.history, search, limit, configured=channels)
         rows = [(row, store.history.deliveries(row.id) if row.deliveries else []) for row in found]
         if as_json:
             print_json([as_data(row, deliveries) for row, deliveries in rows])
@@ -65,7 +66,7 @@ def as_data(row: MessageRow, deliveries: list[DeliveryRow]) -> dict[str, Any]:
     return data
 
 
-def _joined(words: tuple[str, ...]) -> str:
+def joined(words: tuple[str, ...]) -> str:
     """The shell has taken quotation marks away; a value with spaces gets its own back."""
     return " ".join(word if '"' in word or _is_query(word) else _quoted(word) for word in words)
 

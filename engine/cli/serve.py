@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -12,12 +15,16 @@ from twisted.python.failure import Failure
 
 from engine import reactor as engine_reactor
 from engine.app import Engine, make_runtime
+from engine.config import load_site
 from engine.contracts import Runtime, Site
 from engine.errors import EXIT_FAILED, WardlineError
 from engine.events import EngineChanged, Event
 from engine.net import LoopNetwork
 from engine.observe import Bus, Logs, Metrics, Monitor
-from engine.pipeline.translators import Inline, Processes, hatch, work_of
+from engine.operations.control import Control
+from engine.operations.verbs import Operations
+from engine.pipeline.keeper import SiteWork, hatch
+from engine.pipeline.translators import Processes
 
 MOST_TRANSLATORS = 8  # what one engine can keep busy
 
@@ -33,7 +40,11 @@ def serve(
     """
     os.chdir(site.directory)  # relative paths in a site are the site's
     _tame_collector()
-    work = work_of(site)
+
+    def read() -> Site:
+        return load_site(Path(site.directory))
+
+    work = SiteWork(site, read)
     hatched = [hatch(work) for _ in range(_translators())]  # first of all: they inherit nothing but the site
     reactor = engine_reactor.install()
     bus, logs, metrics = Bus(), Logs(level), Metrics()
@@ -43,20 +54,27 @@ def serve(
             bus.subscribe(listener)
     runtime = make_runtime(reactor, LoopNetwork(reactor), bus.emit)
     process = _Process(reactor, bus)
-    translator = Processes(reactor, hatched, process.give_up) if hatched else Inline(work)
+    translator = Processes(reactor, hatched, process.give_up)
     engine = Engine(site, runtime, translator, process.fail)
     monitor = Monitor(reactor, site.monitor, metrics, engine.state) if site.monitor else None
+    operations = Operations(engine, read, reactor.getThreadPool(), reactor)
+    control = Control(reactor, site.directory, operations.verbs())
 
     async def start() -> None:
+        process.on_hangup(operations.hangup)  # before anybody could think that it runs: unhandled, it kills
         engine.open()
+        control.start()
         if monitor is not None:
             await monitor.start()
-        await engine.start()
+        await operations.start()
+        if site.watch:
+            operations.watch()
         if accompany is not None:
             await accompany(engine, runtime)
             process.stop()
 
     async def stop() -> None:
+        await control.stop()
         await engine.stop()
         if monitor is not None:
             await monitor.stop()
@@ -66,8 +84,9 @@ def serve(
 
 
 def _translators() -> int:
-    """A process for each core but the one that the engine itself keeps busy; none where there is only that one."""
-    return min(len(os.sched_getaffinity(0)) - 1, MOST_TRANSLATORS)
+    """A process for each core but the one that the engine itself keeps busy; always one, so that a mapping that runs away
+    can be stopped."""
+    return max(1, min(len(os.sched_getaffinity(0)) - 1, MOST_TRANSLATORS))
 
 
 def _tame_collector() -> None:
@@ -91,11 +110,28 @@ class _Process:
             ensureDeferred(start()).addErrback(self._not_started)  # type: ignore[arg-type]
 
         def end() -> Deferred[None]:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                engine_reactor.loop_of(self._reactor).add_signal_handler(number, self._at_once)
             return ensureDeferred(stop())  # type: ignore[arg-type]
 
         self._reactor.callWhenRunning(begin)
         self._reactor.addSystemEventTrigger("before", "shutdown", end)
         self._reactor.run()
+
+    def on_hangup(self, reload: Callable[[], Awaitable[object]]) -> None:
+        """What SIGHUP does. What is wrong with it has been told as an event."""
+
+        def begin() -> None:
+            ensureDeferred(reload()).addErrback(lambda failure: None)  # type: ignore[arg-type]
+
+        engine_reactor.loop_of(self._reactor).add_signal_handler(signal.SIGHUP, begin)
+
+    def _at_once(self) -> None:
+        """A second signal: whoever sends it waits no longer. The store is as after a crash, and that is what it is made for."""
+        self._bus.emit(EngineChanged("stopped", "at once, by a second signal: what was on the wire is in doubt"))
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(self.exit_code or EXIT_FAILED)
 
     def stop(self) -> None:
         if self._reactor.running:

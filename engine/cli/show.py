@@ -96,10 +96,10 @@ def lines(told: Told, store: Stored, content: bool) -> Iterator[str]:
         yield from _delivery(row, order_keys, store)
         yield from (_attempt(attempt, store) for attempt in attempts)
         if content:
-            yield from _content(sent)
+            yield from _content(sent, row.size)
     if content:
         yield "\nContent"
-        yield from _content(told.facts.content)
+        yield from _content(told.facts.content, 0 if told.facts.row.original else told.facts.row.size)
 
 
 def _message(told: Told, store: Stored) -> Iterator[str]:
@@ -129,6 +129,8 @@ def _delivery(row: DeliveryRow, order_keys: list[str], store: Stored) -> Iterato
     named = " ".join(filter(None, (row.kind, row.action)))
     yield from _fields("    ", reason=row.reason, content=f"{named or row.content_type}, {row.size:,} bytes")
     yield from _fields("    ", identity=row.identity, **{"idempotency": row.idempotency_key})
+    if row.resend_of:
+        yield _field("resend of", str(row.resend_of), "    ")
     if any(order_keys):
         yield _field("order key", ", ".join(order_keys), "    ")
     if row.due:
@@ -146,8 +148,11 @@ def _attempt(row: AttemptRow, store: Stored) -> str:
     return f"    #{row.n} {began}  {row.outcome}{doubt} after {(row.ended_at - row.started_at) / 1_000_000:.3f} s{reason}"
 
 
-def _content(content: bytes) -> Iterator[str]:
+def _content(content: bytes, size: int) -> Iterator[str]:
     """Line by line, whichever way the lines end; what does not print is written out."""
+    if size and not content:
+        yield "      no longer kept: it is older than the channel's retention"
+        return
     for line in _LINE.split(content.decode("utf-8", "surrogateescape").rstrip("\r\n")):
         yield f"      {_safe(line)}"
 
@@ -196,6 +201,7 @@ def _delivery_data(
     data = row._asdict() | {
         "id": format_id(row.id),
         "message_id": format_id(row.message_id),
+        "resend_of": format_id(row.resend_of) if row.resend_of else None,
         "order_keys": order_keys,
         "attempts": [_attempt_data(attempt, content) for attempt in attempts],
     }

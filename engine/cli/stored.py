@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from engine.errors import ConfigurationError, StoreError, StoreTooNew, WardlineError
 
 if TYPE_CHECKING:
+    from engine.config.files import EngineFile
     from engine.store.history import History
 
 SQLITE = "sqlite:///"
@@ -45,16 +46,10 @@ def stored(site: Path) -> Iterator[Stored]:
 
     Raises ConfigurationError, StoreError, StoreTooNew.
     """
-    from engine.config.engine import read_engine
-    from engine.config.environment import Environment
-    from engine.config.report import Report
     from engine.store.history import History
 
-    report = Report(site)
-    settings, _ = read_engine(report, Environment(os.environ))
-    if settings is None or report.failed:
-        raise ConfigurationError(report.sorted())
-    url = _absolute(settings.store, site)
+    settings = engine_settings(site)
+    url = absolute(settings.store, site)
     try:
         history = History(url)
     except StoreTooNew:
@@ -63,6 +58,19 @@ def stored(site: Path) -> Iterator[Stored]:
         raise StoreError(str(error).strip().replace(url, _shown(settings.store)) + ": has the engine run here?") from None
     with history:
         yield Stored(history, settings.timezone)
+
+
+def engine_settings(site: Path) -> EngineFile:
+    """What `conf/engine.yaml` says. Raises ConfigurationError."""
+    from engine.config.engine import read_engine
+    from engine.config.environment import Environment
+    from engine.config.report import Report
+
+    report = Report(site)
+    settings, _ = read_engine(report, Environment(os.environ))
+    if settings is None or report.failed:
+        raise ConfigurationError(report.sorted())
+    return settings
 
 
 def index_names(site: Path) -> set[str] | None:
@@ -80,7 +88,7 @@ def index_names(site: Path) -> set[str] | None:
     return names
 
 
-def _absolute(url: str, site: Path) -> str:
+def absolute(url: str, site: Path) -> str:
     """A relative file is the site's, wherever the command runs."""
     return f"{SQLITE}{(site / url.removeprefix(SQLITE)).resolve()}" if url.startswith(SQLITE) else url
 

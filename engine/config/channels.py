@@ -9,12 +9,13 @@ from engine.config.cases import ChannelTest, channel_tests
 from engine.config.destinations import Connection, connection, destination
 from engine.config.environment import Environment
 from engine.config.files import NAME, ChannelFile
+from engine.config.files import Retention as RetentionFile
 from engine.config.language import Language
 from engine.config.options import validate
 from engine.config.release import is_handover, refuse_unavailable
 from engine.config.report import Report
-from engine.contracts import Channel, DestinationSpec, Expression, Format, Mapping, Route
-from engine.registry import FormatKind, formats
+from engine.contracts import AckPolicy, Channel, DestinationSpec, Expression, Format, Mapping, Retention, Route
+from engine.registry import FormatKind, Options, SiteFile, formats
 from engine.strictyaml import Map, Seq, Text
 from engine.text import did_you_mean, listed
 
@@ -55,6 +56,9 @@ class ChannelReader:
         built = self._format(format_) if format_ is not None else None
         parts = self._expressions(plain, built) if built else {}
         routes = self._routes(plain.get("routes"), built, reading)
+        answers_to = self._answers_to(plain.get("ack"), built, reading)
+        names = [route.name for route in routes]
+        ack = answer_policy(settings, plain, built, names, self) if settings is not None and built is not None else None
         reading.tests = channel_tests(plain.get("tests"), [route.name for route in routes], self.report)
         if any(problem.severity == "error" for problem in self.report.problems[before:]):
             return reading
@@ -63,9 +67,10 @@ class ChannelReader:
         assert reading.source is not None
         reading.channel = Channel(
             name=settings.channel, about=settings.about, connector=str(reading.source.connector),
-            options=reading.source.options, format=built, routes=tuple(routes),
+            options=reading.source.options, format=built, routes=tuple(routes), ack=ack, answers_to=answers_to,
             owner=settings.owner, criticality=settings.criticality, sensitivity=settings.sensitivity,
-            deliver_within=settings.sla.deliver_within if settings.sla else 0.0, **parts,
+            unique_within=settings.unique_within, deliver_within=settings.sla.deliver_within if settings.sla else 0.0,
+            retention=retained(settings.retention) if settings.retention else None, **parts,
         )  # fmt: skip
         return reading
 
@@ -89,7 +94,29 @@ class ChannelReader:
             self.report.error(name, f"there is no format '{name}'.{near or expected}")
             return None
         settings = validate(kind.options, options, self.report)
-        return kind.build(settings) if settings is not None else None
+        if settings is None:
+            return None
+        files: dict[str, Options] = {}
+        for key, declared in kind.files.items():
+            if isinstance(options, Map) and options.get(key):
+                if (held := site_file(options[key], declared, self.report)) is None:
+                    return None
+                files[key] = held
+        return kind.build(settings, **files)
+
+    def expression(self, value: Any, format_: Format) -> Expression | None:
+        """A compiled `=…` of this file, or None where its problem has been noted."""
+        return self._expression(value, format_)
+
+    def _answers_to(self, ack: Any, format_: Format | None, reading: ChannelReading) -> str:
+        """The destination of application acknowledgements, '' for none."""
+        application = ack.get("application") if isinstance(ack, Map) else None
+        to = application.get("to") if isinstance(application, Map) else None
+        if not isinstance(to, Text):
+            return ""  # the outline has said what was expected
+        if format_ is not None and not hasattr(format_, "answer"):
+            self.report.error(ack.key("application"), f"format {format_.name} has no application acknowledgements.")
+        return self._target(to, to, reading)
 
     def _expressions(self, file: Map, format_: Format) -> dict[str, Any]:
         """Everything in the file that begins with `=`, compiled, by the names `contracts.Channel` has for it."""
@@ -98,6 +125,7 @@ class ChannelReader:
             parts[key] = tuple(self._all(_several(file.get(key)), format_, key == "accept"))
         for key in ("skip", "index"):
             parts[key] = tuple(self._pairs(file.get(key), format_, key == "skip"))
+        parts["picks"] = next(iter(self._all(_several(file.get("picks")), format_, True)), None)
         if "unique_by" not in file:
             parts["unique_by"] = tuple(self._all([Text.made(text) for text in UNIQUE_BY.get(format_.name, ())], format_))
         return parts
@@ -129,7 +157,15 @@ class ChannelReader:
             mapping = self._mapping(given.get("mapping"), format_, reading)
             when = given.get("when")
             condition = self._expression(when, format_, True) if when is not None and format_ else None
-            routes.append(Route(str(name), target, mapping, condition))
+            after = [one for one in _several(given.get("after")) if isinstance(one, Text)]
+            above = [route.name for route in routes]
+            for one in after:
+                if one not in above:
+                    near = did_you_mean(one, above)
+                    self.report.error(
+                        one, f"there is no route '{one}' above this one.{near or ' A route waits for those before it.'}"
+                    )
+            routes.append(Route(str(name), target, mapping, condition, tuple(map(str, after))))
         return routes
 
     def _target(self, route: Text, value: Any, reading: ChannelReading) -> str:
@@ -155,6 +191,50 @@ class ChannelReader:
         return self.language.chain(names, format_) if names and format_ is not None else None
 
 
+def site_file(name: Text, kind: SiteFile, report: Report) -> Options | None:
+    """What `FOLDER/NAME.yaml` holds; None where it has been noted what is wrong."""
+    path = report.directory / kind.folder / f"{name}.yaml"
+    if not NAME.fullmatch(name) or not path.is_file():
+        near = did_you_mean(name, [each.stem for each in path.parent.glob("*.yaml")])
+        report.error(name, f"there is no file {kind.folder}/{name[:64]}.yaml.{near}")
+        return None
+    report.remember(path)
+    file = report.load(path)
+    return validate(kind.load(), file, report) if file is not None else None
+
+
+def retained(file: RetentionFile) -> Retention:
+    return Retention(file.content, file.everything)
+
+
+def answer_policy(
+    settings: ChannelFile, file: Map, format_: Format, routes: list[str], reader: ChannelReader
+) -> AckPolicy | None:
+    """What `ack` and `reply` say of an answer that waits; None where it does not."""
+    ack, reply = settings.ack, settings.reply
+    if reply is not None:
+        given = file["reply"]
+        _known_route(given["from"], routes, reader.report)
+        pairs = given.get("set", Map())
+        wanted = {"MSA-2": Text.made("=MSH-10"), **pairs} if format_.name == "hl7v2" else dict(pairs)
+        changes = [(str(path), reader.expression(value, format_)) for path, value in wanted.items()]
+        changed = tuple((path, expression) for path, expression in changes if expression is not None)
+        return AckPolicy((reply.source,), reply.within, reply_from=reply.source, reply_set=changed)
+    if ack == "processed":
+        return AckPolicy()
+    if isinstance(ack, str) or not ack.processed:
+        return None
+    for name in _several(file["ack"]["processed"]):
+        _known_route(name, routes, reader.report)
+    named = (ack.processed,) if isinstance(ack.processed, str) else tuple(ack.processed)
+    return AckPolicy(named, ack.wait, ack.on_timeout == "AA")
+
+
+def _known_route(name: Any, routes: list[str], report: Report) -> None:
+    if isinstance(name, Text) and name not in routes:
+        report.error(name, f"there is no route '{name}' in this channel.{did_you_mean(name, routes)}")
+
+
 def _several(value: Any) -> list[Any]:
     """One or a list, as a list."""
     return [] if value is None or value == "" else list(value) if isinstance(value, Seq) else [value]
@@ -170,7 +250,7 @@ def _outline(file: Map) -> Map:
     for key, value in file.items():
         if key == "source" or (key == "format" and isinstance(value, Map)):
             outline[key] = Map()
-        elif key in ("accept", "order_by", "unique_by") and value != "":
+        elif key in ("accept", "order_by", "unique_by", "picks") and value != "":
             outline[key] = _like_seq(value) if isinstance(value, Seq) else _masked(value)
         elif key in ("skip", "index") and isinstance(value, Map):
             outline[key] = _like(value, {name: _masked(item) for name, item in value.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Callable, Mapping
@@ -62,11 +63,14 @@ class Environment:
 
 def _secret_file(path: Path) -> str:
     try:
-        mode = path.stat().st_mode
-        with path.open("rb") as stream:
-            content = stream.read(_LIMIT + 1)
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not make us wait
+        with os.fdopen(number, "rb") as stream:
+            mode = os.fstat(number).st_mode  # of what is read, whatever the name means by now
+            content = stream.read(_LIMIT + 1) if stat.S_ISREG(mode) else b""
     except OSError as error:
         raise NotHere(f"the secret's file {path} cannot be read: {error.strerror}.") from None
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"the secret's file {path} is no regular file.")
     if mode & stat.S_IWOTH:
         raise ValueError(f"everybody may write the secret's file {path}. Take that right away: chmod o-w {path}")
     if len(content) > _LIMIT:

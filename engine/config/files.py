@@ -10,9 +10,9 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from engine.quantities import Address, Duration, Rate
+from engine.quantities import Address, Duration, Rate, Size
 from engine.registry import Options
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -64,6 +64,38 @@ class Listen(Options):
     """Where to listen, `host:port`."""
 
 
+class Disk(Options):
+    """What room the disk of a SQLite store must have."""
+
+    stop_below: Size = 0
+    """Free space below which nothing more is taken, while deliveries go on; 0: 5 % or 2 GiB, whichever is more, or a tenth of
+    a small disk."""
+    warn_below: Size = 0
+    """Free space below which a warning is logged, and above which taking goes on; 0: 20 %."""
+    ballast: Size = 256 << 20
+    """A reserve, given up when there is no room at all so that pruning can work; small on a small disk; 0: none."""
+
+
+RESENDS_KNOWN = 7 * 86_400.0  # seconds: so long a re-send is recognised at least
+
+
+class Retention(Options):
+    """How long is kept what has come to its end; what waits for anything is always kept."""
+
+    content: Duration = 0.0
+    """Age at which the content of messages and deliveries goes, and the facts stay; 0: with everything else."""
+    everything: Annotated[Duration, Field(json_schema_extra={"examples": ["400d"]})] = 0.0
+    """Age at which messages go with all that became of them; 0: never."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Retention:
+        if 0 < self.everything < RESENDS_KNOWN:
+            raise ValueError("everything is at least 7d: so long a message that is sent again must be recognised")
+        if 0 < self.everything < self.content:
+            raise ValueError("content is kept longer than everything: it cannot be")
+        return self
+
+
 class EngineFile(Options):
     """`conf/engine.yaml`: this environment."""
 
@@ -77,6 +109,12 @@ class EngineFile(Options):
         default="sqlite:///data/wardline.db", json_schema_extra={"secret": "allowed"}
     )
     """Where messages are kept: `sqlite:///FILE` or `postgresql://user@host/database`; a reference if it holds a password."""
+    disk: Disk = Field(default_factory=Disk)
+    """When the disk of a SQLite store counts as low and as full."""
+    retention: Retention = Field(default_factory=Retention)
+    """How long messages are kept, where a channel does not say otherwise; without it for ever."""
+    watch: bool = False
+    """Take up changes of the site's files by itself, once they have come to rest and are right."""
     console: Listen | None = None
     """Where the console will listen, in a release that has one."""
     monitor: Listen | None = None
@@ -93,7 +131,7 @@ class Retry(Options):
     give_up_after: Duration = 0.0
     """Age at which a delivery ends as expired; 0: never, the queue is durable."""
     refusals: int = Field(default=1, ge=1)
-    """Attempts before a refusal parks the delivery."""
+    """Refusals that park the delivery; before that it is tried again."""
 
     @model_validator(mode="after")
     def _grows(self) -> Retry:
@@ -127,6 +165,42 @@ class RouteFile(Options):
     """A destination's name, or a connector's key with its options."""
     when: Expression | None = None
     """Takes the route only where this is true; without it, always."""
+    after: Name | list[Name] = Field(default_factory=list)
+    """Routes above this one: what this one delivers waits until theirs, of the same message, have ended."""
+
+
+class ApplicationAck(Options):
+    """Where application acknowledgements go."""
+
+    to: Name
+    """The destination through which the sender hears what became of its message, where MSH-16 asks for that."""
+
+
+class Ack(Options):
+    """What the sender is told, and when."""
+
+    processed: Name | list[Name] = Field(default_factory=list)
+    """The answer waits until the deliveries of these routes have ended: accepted when all of them were delivered."""
+    wait: Annotated[Duration, Field(gt=0, le=600)] = 30.0
+    """How long it waits at most; the message is stored and goes on whatever is answered."""
+    on_timeout: Literal["AA", "AE"] = "AE"
+    """What is answered then; a re-send hears what has become of it by that time."""
+    application: ApplicationAck | None = None
+    """Application acknowledgements of HL7's enhanced mode, as messages of their own."""
+
+
+class ReplyFile(Options):
+    """A destination's own reply answers the sender: for queries that are passed on."""
+
+    source: Name = Field(alias="from")
+    """The route whose destination's reply is the answer."""
+    within: Annotated[Duration, Field(gt=0, le=600)] = 20.0
+    """How long it is waited for; after it the sender hears that it was not processed in time."""
+    set: dict[str, Expression] = Field(default_factory=dict)
+    """Fields of the reply that are set before the sender gets it, by expressions over what came in; MSA-2 is, always."""
+
+
+DAY = 86_400.0  # seconds
 
 
 class ChannelFile(Options):
@@ -148,21 +222,37 @@ class ChannelFile(Options):
     """Where messages come from: one key, the connector, with its options below it."""
     format: Name | dict[str, Any] = Field(json_schema_extra={"x-format": True})
     """How content is read: a format's name, or one key with its options below it."""
-    ack: Literal["stored"] = "stored"
-    """When the sender gets its positive answer: once the message is on disk."""
+    ack: Literal["stored", "processed"] | Ack = "stored"
+    """When the sender gets its answer: once the message is on disk, or once it has been delivered wherever it goes; and what
+    it is told later."""
+    reply: ReplyFile | None = None
+    """The sender is answered with a destination's reply."""
     accept: Expression | list[Expression] = Field(default_factory=list)
     """Conditions; a message for which one is false is answered AR and kept as rejected."""
     skip: dict[str, Expression] = Field(default_factory=dict)
     """Reason and condition; where one is true the message is answered AA and kept as filtered."""
     order_by: Expression | list[Expression] = Field(default_factory=list)
     """Messages with the same value are delivered strictly in order, others beside them; without it the channel is one line."""
+    picks: Expression | None = None
+    """Where several channels share one address: what of it is this channel's. One of them has none, and gets the rest."""
     on_park: Literal["continue"] = "continue"
     """What later messages of the same order key do when one is parked: they go on without it."""
     unique_by: Expression | list[Expression] = Field(default_factory=list)
     """What makes a message the same one again, together with its content; for hl7v2 MSH-3, MSH-4 and MSH-10."""
+    unique_within: Annotated[Duration, Field(ge=0)] = 0.0
+    """Age up to which a message counts as sent again, at least 24h; 0: for as long as the store has the first one."""
     index: dict[Name, Expression] = Field(default_factory=dict)
     """The business keys that people search by."""
+    retention: Retention | None = None
+    """How long its messages are kept; without it as `conf/engine.yaml` says."""
     routes: dict[Name, RouteFile] = Field(min_length=1)
     """Where messages go."""
     tests: list[dict[str, Any]] = Field(default_factory=list)
     """Examples: messages and what must become of them; run by `wardline test`."""
+
+    @field_validator("unique_within")
+    @classmethod
+    def _long_enough(cls, value: float) -> float:
+        if 0 < value < DAY:
+            raise ValueError("a sender may repeat a message after a night: write at least 24h, or 0 for ever")
+        return value

@@ -16,7 +16,8 @@ _EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound
 
 
 def addresses(readings: Iterable[ChannelReading], engine: Map, report: Report) -> None:
-    """Two that listen on one address: the second could not start."""
+    """Two that listen on one address: the second could not start, unless they share it."""
+    readings = _sharing(readings, report)
     taken: list[tuple[Address, Mark, str]] = []
     for what in ("console", "monitor"):
         listen = engine.get(what)
@@ -28,6 +29,48 @@ def addresses(readings: Iterable[ChannelReading], engine: Map, report: Report) -
         given = reading.source.given
         place = given["listen"] if isinstance(given, Map) and "listen" in given else reading.source.connector
         _claim(getattr(reading.source.options, "listen", None), mark(place), f"channel {reading.name}", taken, report)
+
+
+def ports(readings: Iterable[ChannelReading], report: Report) -> None:
+    """Ports that nobody finds, or that an ordinary user cannot have."""
+    for reading in readings:
+        listen = getattr(reading.source.options, "listen", None) if reading.source else None
+        if reading.source is None or not isinstance(listen, Address) or listen.port >= 1024:
+            continue
+        given = reading.source.given
+        place = given["listen"] if isinstance(given, Map) and "listen" in given else reading.source.connector
+        if listen.port:
+            text = f"port {listen.port} needs a right of its own (CAP_NET_BIND_SERVICE): ports from 1024 on do not."
+        else:
+            text = "port 0 is another one at each start, so no sender finds it. Choose a port."
+        report.warning(place, text)
+
+
+def _sharing(readings: Iterable[ChannelReading], report: Report) -> list[ChannelReading]:
+    """One for each address that channels share by `picks`; what does not fit together is noted."""
+    found: list[ChannelReading] = []
+    shared: dict[tuple[str, str], list[ChannelReading]] = {}
+    for reading in readings:
+        listen = getattr(reading.source.options, "listen", None) if reading.source else None
+        if reading.source is None or listen is None or not listen.port:
+            found.append(reading)
+        else:
+            shared.setdefault((str(reading.source.connector), str(listen)), []).append(reading)
+    for together in shared.values():
+        rest = [reading for reading in together if "picks" not in reading.file]
+        found += rest or together[:1]
+        if not rest:
+            names = listed(reading.name for reading in together)
+            at = together[0].file.key("picks")
+            report.error(at, f"{names} pick from an address, and nobody takes the rest: one of them must have no 'picks'.")
+        for reading in together:
+            first = (rest or together)[0]
+            if reading.source and first.source and "picks" in reading.file and reading.source.options != first.source.options:
+                at = reading.source.connector
+                report.error(
+                    at, f"the options differ from those of {first.name}, which has the same address. Write the same ones."
+                )
+    return found
 
 
 def _address(text: Text) -> Address | None:

@@ -7,13 +7,11 @@ from engine.strictyaml import Map, Text
 
 _CHANNEL = {
     "for_each": "Splitting a message into several",
-    "reply": "Answering with a destination's reply",
     "collect": "Collecting messages into one",
     "with": "Fetching stored documents",
     "python": "Calling Python functions",
 }
 _ROUTE = {
-    "after": "Waiting for another route",
     "with": "Fetching stored documents",
     "python": "Calling Python functions",
 }
@@ -22,10 +20,6 @@ _ROUTE = {
 def refuse_unavailable(file: Map, report: Report) -> Map:
     """A copy of a channel file without the keys of later releases; each of them is an error."""
     plain = _without(file, _CHANNEL, report)
-    ack = plain.get("ack")
-    if ack == "processed" or (isinstance(ack, Map) and "processed" in ack):
-        report.error(ack, "answering after processing (ack: processed) is not available in this release. Write ack: stored.")
-        del plain[plain.key("ack")]
     if plain.get("on_park") == "hold_key":
         what = "holding later messages of the same order key behind a parked one (on_park: hold_key)"
         report.error(plain["on_park"], f"{what} is not available in this release. Write on_park: continue.")

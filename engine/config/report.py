@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ConfigurationError, Problem
-from engine.strictyaml import Map, Mark, load_file, mark
+from engine.errors import Problem
+from engine.ids import version_of
+from engine.strictyaml import Map, Mark, mark, read_bytes, read_file
+
+LARGEST = 64 << 20  # bytes of a file: a code table's
 
 
 class Report:
@@ -20,6 +22,7 @@ class Report:
         self.files: dict[str, bytes] = {}
         self.lines: dict[str, list[str]] = {}
         self._secrets: set[str] = set()
+        self._broken: set[tuple[str, int]] = set()  # lines that YAML itself reads in another way than they were meant
 
     def hide(self, secret: str) -> None:
         """No text of this report may show `secret`."""
@@ -34,13 +37,14 @@ class Report:
         self._say(at, text, "warning")
 
     def take(self, problems: Iterable[Problem]) -> None:
-        self.problems.extend(problems)
+        self.problems.extend(problem for problem in problems if (problem.file, problem.line) not in self._broken)
 
     def _say(self, at: Any, text: str, severity: str) -> None:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         place = at if isinstance(at, Mark) else mark(at)
-        self.problems.append(place.problem(text, severity))
+        if (place.file, place.line) not in self._broken:
+            self.problems.append(place.problem(text, severity))
 
     def name(self, path: Path) -> str:
         """How errors name a file: from the site's directory, with slashes."""
@@ -50,18 +54,16 @@ class Report:
             return str(path)
 
     def load(self, path: Path) -> Map | None:
-        """A YAML file, or None when its problems have been noted."""
-        name = self.name(path)
-        try:
-            return load_file(path, name)
-        except ConfigurationError as error:
-            self.take(error.problems)
-            return None
+        """A YAML file, or as much of it as could be read, so that its other problems are told too; None where nothing could."""
+        file, problems = read_file(path, self.name(path))
+        self.take(problems)
+        self._broken |= {(problem.file, problem.line) for problem in problems}
+        return file
 
     def remember(self, path: Path) -> None:
         """Make the file's bytes part of the site's version."""
         try:
-            self.files[self.name(path)] = path.read_bytes()
+            self.files[self.name(path)] = read_bytes(path, LARGEST)
         except OSError as error:
             self.take([Problem(self.name(path), 0, 0, f"cannot be read: {error.strerror}.")])
 
@@ -74,8 +76,4 @@ class Report:
         return sorted(set(self.problems))
 
     def version(self) -> str:
-        """Twelve hexadecimal digits over the names and bytes of every file read: the same files, the same version."""
-        digest = hashlib.sha256()
-        for name, content in sorted(self.files.items()):
-            digest.update(f"{name}\0{len(content)}\0".encode() + content)
-        return digest.hexdigest()[:12]
+        return version_of(self.files)

@@ -49,7 +49,7 @@ def channel_schema() -> dict[str, Any]:
     shared |= own
     properties = top["properties"]
     properties["source"] |= _one_of(ends["source"], {})
-    properties["format"] = _format(properties["format"])
+    properties["format"] = _format(properties["format"], shared)
     route = shared["RouteFile"]["properties"]
     destination = _destination(ends, shared)
     route["to"] = {"description": route["to"].get("description", ""), "anyOf": [{"type": "string"}, destination]}
@@ -60,10 +60,20 @@ def file_schemas() -> dict[str, dict[str, Any]]:
     """All of them, by the names that `wardline schema` takes."""
     return {
         "channel": channel_schema(),
+        **_named_files(),
         "mapping": {"$schema": DIALECT, "$id": "urn:wardline:file:mapping", **mapping_schema()},
         "destinations": destinations_schema(),
         "engine": engine_schema(),
     }
+
+
+def _named_files() -> dict[str, dict[str, Any]]:
+    """What the options of formats name: `profiles/NAME.yaml`."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, file in ((key, file) for kind in formats().values() for key, file in kind.files.items()):
+        (top,), shared = _schemas([file.load()])
+        found[key] = _file(key, top, shared)
+    return found
 
 
 def _schemas(models: Iterable[type[BaseModel]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -106,12 +116,12 @@ def _one_of(named: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _format(given: Mapping[str, Any]) -> dict[str, Any]:
+def _format(given: Mapping[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     kinds = formats()
-    tops, shared = _schemas([kind.options for kind in kinds.values()])
-    inlined = {name: {**top, "$defs": shared} if shared else top for name, top in zip(kinds, tops, strict=True)}
+    tops, own = _schemas([kind.options for kind in kinds.values()])
+    shared |= own
     names = {"enum": list(kinds)}
-    return {"description": given.get("description", ""), "anyOf": [names, _one_of(inlined, {})]}
+    return {"description": given.get("description", ""), "anyOf": [names, _one_of(dict(zip(kinds, tops, strict=True)), {})]}
 
 
 def _tidy(schema: dict[str, Any]) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from engine.config import lint
 from engine.config.cases import ChannelTest
-from engine.config.channels import ChannelReader, ChannelReading
+from engine.config.channels import ChannelReader, ChannelReading, retained
 from engine.config.engine import read_destinations, read_engine, strays
 from engine.config.environment import Environment
 from engine.config.files import EngineFile
 from engine.config.language import Language
+from engine.config.loops import circles
 from engine.config.report import Report
-from engine.contracts import DestinationSpec, Site
+from engine.contracts import DestinationSpec, DiskPolicy, Site
 from engine.errors import ConfigurationError, Problem
 
 
@@ -28,6 +29,7 @@ class SiteReading:
     problems: tuple[Problem, ...]
     counts: Mapping[str, int]  # channels, destinations, mappings, code tables
     tests: Mapping[str, tuple[ChannelTest, ...]]  # of channel files, by the channel's name
+    files: tuple[str, ...] = ()  # names of all that were read, from the directory
 
 
 def load_site(directory: Path, environ: Mapping[str, str] = os.environ) -> Site:
@@ -56,6 +58,7 @@ def read_site(directory: Path, environ: Mapping[str, str] = os.environ, *, elsew
     paths = _channel_files(report)
     readings = [reading for path in paths if (reading := _channel(path, reader, report))]
     lint.addresses(readings, engine_file, report)
+    lint.ports(readings, report)
     lint.channels_named_twice(readings, report)
     if listed and len(readings) == len(paths):  # what could not be read may use anything
         lint.unused(named, readings, language.mappings, report)
@@ -69,9 +72,10 @@ def read_site(directory: Path, environ: Mapping[str, str] = os.environ, *, elsew
         "code tables": language.tables,
     }
     destinations = [*(spec for spec in named.values() if spec), *inline]
+    circles(readings, destinations, report)
     site = _site(report, settings, readings, destinations) if settings and not report.failed else None
     tests = {reading.name: tuple(reading.tests) for reading in readings if reading.tests}
-    return SiteReading(site, tuple(report.sorted()), counts, tests)
+    return SiteReading(site, tuple(report.sorted()), counts, tests, tuple(sorted(report.files)))
 
 
 def _channel_files(report: Report) -> list[Path]:
@@ -99,4 +103,8 @@ def _site(report: Report, settings: EngineFile, readings: list[ChannelReading], 
         destinations=tuple(destinations),
         version=report.version(),
         problems=tuple(report.sorted()),
+        files=tuple(sorted(report.files)),
+        watch=settings.watch,
+        retention=retained(settings.retention),
+        disk=DiskPolicy(settings.disk.stop_below, settings.disk.warn_below, settings.disk.ballast),
     )

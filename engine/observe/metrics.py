@@ -51,7 +51,7 @@ class Metrics:
     def __init__(self) -> None:
         self._counters: dict[str, defaultdict[Any, float]] = {name: defaultdict(int) for name in COUNTERS}
         self._histograms = {name: Histogram(bounds) for name, (_, _, bounds) in HISTOGRAMS.items()}
-        self._states: dict[str, dict[str, str]] = {"channel": {}, "destination": {}}
+        self._states: dict[str, dict[str, str]] = {"channel": {}, "destination": {}, "disk": {}}
         self._gauges: dict[str, tuple[str, Sequence[str], Reading]] = {}
         self._registry: Any = None
         self.handlers: Mapping[type, Callable[[Any], None]] = self._make_handlers()
@@ -96,6 +96,7 @@ class Metrics:
         answered = self._histograms["wardline_acknowledgement_seconds"].observe
         translated, created = count["wardline_messages_translated"], count["wardline_deliveries_created"]
         parked, refused = count["wardline_messages_parked"], count["wardline_frames_refused"]
+        irregular = count["wardline_irregularities"]
 
         def on_received(event: events.Received) -> None:
             channel, _, length = event
@@ -115,7 +116,10 @@ class Metrics:
             parked[event.channel, event.park_reason] += 1
 
         def on_frame_refused(event: events.FrameRefused) -> None:
-            refused[event.channel, event.reason] += 1
+            refused[event.channel, event.reason.partition(":")[0]] += 1
+
+        def on_irregular(event: events.Irregular) -> None:
+            irregular[event.channel, event.reason.partition(":")[0]] += 1
 
         return {
             events.Received: on_received,
@@ -123,6 +127,7 @@ class Metrics:
             events.Translated: on_translated,
             events.Parked: on_parked,
             events.FrameRefused: on_frame_refused,
+            events.Irregular: on_irregular,
         }
 
     def _delivery_handlers(self) -> dict[type, Callable[[Any], None]]:
@@ -150,6 +155,7 @@ class Metrics:
         committed = self._histograms["wardline_commit_seconds"].observe
         items, faults = self._counters["wardline_committed_items"], self._counters["wardline_faults"]
         recovered, states = self._counters["wardline_recovered"], self._states["channel"]
+        pruned, room = self._counters["wardline_pruned"], self._states["disk"]
 
         def on_committed(event: events.Committed) -> None:
             items[()] += event[0]
@@ -158,6 +164,13 @@ class Metrics:
         def on_recovered(event: events.Recovered) -> None:
             recovered["in_doubt"] += event.in_doubt
             recovered["untranslated"] += event.untranslated
+
+        def on_pruned(event: events.Pruned) -> None:
+            for kind, number in event._asdict().items():
+                pruned[kind] += number
+
+        def on_space(event: events.SpaceChanged) -> None:
+            room["store"] = event.state
 
         def on_channel(event: events.ChannelChanged) -> None:
             states[event.channel] = event.state
@@ -169,6 +182,8 @@ class Metrics:
         return {
             events.Committed: on_committed,
             events.Recovered: on_recovered,
+            events.Pruned: on_pruned,
+            events.SpaceChanged: on_space,
             events.ChannelChanged: on_channel,
             events.EngineChanged: on_engine,
         }
@@ -233,12 +248,17 @@ COUNTERS: dict[str, tuple[str, list[str]]] = {
     "wardline_messages_translated": ("Messages whose routes were all recorded.", ["channel"]),
     "wardline_messages_parked": ("Messages that wait for a person.", ["channel", "reason"]),
     "wardline_frames_refused": ("Bytes on a connection that are no frame, too large or too slow.", ["channel", "reason"]),
+    "wardline_irregularities": (
+        "What is not as it should be while work goes on; once for each peer in ten minutes.",
+        ["channel", "reason"],
+    ),
     "wardline_acknowledgements": ("Replies handed to the transport, or too late to be heard.", ["channel", "result"]),
     "wardline_deliveries_created": ("Deliveries recorded by translation.", ["channel"]),
     "wardline_attempts": ("Attempts to deliver that ended.", ["destination", "outcome"]),
     "wardline_deliveries_ended": ("Deliveries that reached an end state.", ["destination", "state"]),
     "wardline_committed_items": ("Items carried by group commits.", []),
     "wardline_recovered": ("What the start found: attempts in doubt, messages not yet translated.", ["kind"]),
+    "wardline_pruned": ("What retention has forgotten: messages, deliveries, contents.", ["kind"]),
     "wardline_faults": ("Failures and faults of the engine itself.", ["state"]),
 }
 """name: (what it counts, labels). Prometheus adds `_total` to each name."""

@@ -24,20 +24,33 @@ AHEAD = 3  # batches under way: one being translated, one waiting for it, one be
 
 
 class Translating:
-    """The worker's step for one channel. `recorded` is called with the destinations that have new deliveries."""
+    """The worker's step for one channel. `recorded` is called with the destinations that get new deliveries, once the
+    store has been asked to record them: a verb that is submitted after that sees them."""
 
     def __init__(
-        self, channel: Channel, translator: Translator, store: Store, runtime: Runtime, recorded: Callable[[set[str]], None]
+        self,
+        channel: Channel,
+        version: str,
+        translator: Translator,
+        store: Store,
+        runtime: Runtime,
+        recorded: Callable[[set[str]], None],
     ) -> None:
-        self._channel = channel
+        self._channel = channel.name
+        self.version = version  # of the site: what is translated from now on
         self._translator = translator
         self._store = store
         self._runtime = runtime
         self._recorded = recorded
+        self._again = False
         self._cursor = 0  # the last message that was claimed
         self._ahead: deque[Deferred[list[Translation]]] = deque()
         self._recording: Deferred[None] | None = None
         self._batch: list[Translation] = []  # what is being recorded
+
+    def look_again(self) -> None:
+        """Messages may wait that were received before those claimed last: released ones."""
+        self._again = True
 
     async def step(self) -> float:
         try:
@@ -47,12 +60,16 @@ class Translating:
             raise
 
     async def _round(self) -> float:
-        while len(self._ahead) < AHEAD:
-            messages = await self._store.untranslated(self._channel.name, self._cursor, BATCH)
+        if self._again and not self._ahead:
+            self._again = False
+            await self._recorded_before()
+            self._cursor = 0
+        while len(self._ahead) < AHEAD and not self._again:
+            messages = await self._store.untranslated(self._channel, self._cursor, BATCH)
             if not messages:
                 break
             self._cursor = messages[-1].id
-            self._ahead.append(self._translator.translate(self._channel.name, messages))
+            self._ahead.append(self._translator.translate(self.version, self._channel, messages))
         if not self._ahead:
             await self._recorded_before()
             return UNTIL_WOKEN
@@ -62,11 +79,13 @@ class Translating:
         self._recording = self._store.translated(translations)
         self._recording.addCallback(lambda _: self._tell(translations))
         self._batch = translations
+        self._wake(translations)  # now, and not when it is on disk: what begins at once shares the commit that records it
         return 0
 
     async def _recorded_before(self) -> None:
         """The batch before is on disk."""
         recording, self._recording = self._recording, None
+        batch, self._batch = self._batch, []
         if recording is None:
             return
         try:
@@ -74,7 +93,7 @@ class Translating:
         except (StoreError, StoreFull, StoreBusy):
             raise
         except Exception:
-            await self._one_by_one(self._batch)
+            await self._one_by_one(batch)
 
     async def _one_by_one(self, batch: Sequence[Translation]) -> None:
         """The store refused a batch for what is in it. One that cannot be recorded parks, so that the others go on."""
@@ -93,6 +112,7 @@ class Translating:
                 )
                 await self._store.translated([recorded])
             self._tell([recorded])
+            self._wake([recorded])
 
     def _begin_again(self) -> None:
         """What could not be recorded is still untranslated: claim it from the store once more. What is on its way to the
@@ -105,17 +125,18 @@ class Translating:
         self._recording = None
 
     def _tell(self, translations: Iterable[Translation]) -> None:
-        destinations: set[str] = set()
         emit = self._runtime.emit
         for done in translations:
             if done.state is MessageState.TRANSLATED:
                 emit(events.Translated(done.channel, done.message_id, len(done.outgoings)))
-                destinations.update([outgoing.destination for outgoing in done.outgoings])
             elif done.state is MessageState.PARKED:
                 emit(events.Parked(done.channel, done.message_id, done.park_reason, done.reason))
             else:
                 emit(events.Filtered(done.channel, done.message_id, done.reason))
-        if destinations:
+
+    def _wake(self, translations: Iterable[Translation]) -> None:
+        """The destinations that have new deliveries."""
+        if destinations := {outgoing.destination for done in translations for outgoing in done.outgoings}:
             self._recorded(destinations)
 
 

@@ -1,68 +1,53 @@
-"""Translating in processes of its own.
+"""Translating in processes of its own, seen from the engine (`engine.pipeline.keeper` is the other side).
 
 Translation is pure, and it is most of the work: away from the reactor's interpreter it has a core to itself, and whatever
 goes wrong in it (a mapping that runs away, a library that crashes) costs one process and parks one message, never the
-engine. `hatch` forks before the engine has threads or open files, so that a translator knows the site exactly as it was
-loaded; it keeps one process working, and forks the next from the same state when that one dies.
+engine.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, cast
+from contextlib import suppress
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, succeed
+import orjson
+from twisted.internet.defer import Deferred, DeferredList, execute, succeed
+from twisted.internet.protocol import Protocol as WireProtocol
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
-from engine.contracts import Channel, Facts, Site
 from engine.errors import WardlineError
-from engine.model import Message, MessageState, ParkReason, Translation
+from engine.model import Message, Translation
 from engine.pipeline import parcels
-from engine.pipeline.translate import translate
+from engine.pipeline.keeper import Work, poisoned
 from engine.reactor import loop_of
 
-LIMIT = 10.0  # seconds for one batch: a thousand times what it takes; then its process ends
 DEATHS = 3  # how often one message may take its process with it before it is parked as poison
-
-Work = Callable[[str, Sequence[Message]], list[Translation]]
-"""Translates messages of one channel, in order."""
 
 
 class Translator(Protocol):
-    def translate(self, channel: str, messages: Sequence[Message]) -> Deferred[list[Translation]]:
+    def translate(self, version: str, channel: str, messages: Sequence[Message]) -> Deferred[list[Translation]]:
         """What becomes of `messages` of `channel`, in order: what cannot be translated is parked. Fails with
         TranslatorsLost only, when the engine is about to stop."""
+
+    def load(self, version: str, keep: Sequence[str]) -> Deferred[None]:
+        """Know the site's `version` too, as its files are now; of earlier ones only those in `keep` are asked for again.
+        Fails with NotLoaded where the files are not that version any more, and nothing has changed."""
 
     def stop(self) -> None:
         """Nothing more will be asked."""
 
 
-def facts_of(site: Site, channel: Channel) -> Facts:
-    """What every message of the channel may know besides itself."""
-    return Facts(
-        channel=channel.name,
-        organization=site.organization,
-        environment=site.environment,
-        timezone=site.timezone,
-        format=channel.format.name,
-    )
+class NotLoaded(WardlineError):
+    """The translators could not load what the engine has checked."""
 
 
-def work_of(site: Site) -> Work:
-    """The translation of every channel of a site."""
-    known = {channel.name: (channel, facts_of(site, channel)) for channel in site.channels}
-
-    def work(name: str, messages: Sequence[Message]) -> list[Translation]:
-        channel, facts = known[name]
-        return [translate(channel, message, facts, site.version) for message in messages]
-
-    return work
+class TranslatorsLost(WardlineError):
+    """A keeper of translators is gone, so nobody can say what became of its work: the engine stops, and a start repeats it."""
 
 
 class Inline:
@@ -71,164 +56,74 @@ class Inline:
     def __init__(self, work: Work) -> None:
         self._work = work
 
-    def translate(self, channel: str, messages: Sequence[Message]) -> Deferred[list[Translation]]:
-        return succeed(self._work(channel, messages))
+    def translate(self, version: str, channel: str, messages: Sequence[Message]) -> Deferred[list[Translation]]:
+        return succeed(self._work(version, channel, messages))
+
+    def load(self, version: str, keep: Sequence[str]) -> Deferred[None]:
+        return execute(self._work.load, version, keep).addErrback(_not_loaded)
 
     def stop(self) -> None: ...
 
 
-# ── in the translator's own process ────────────────────────────────────────────────────────────────────────────────
-
-
-def hatch(work: Work) -> socket.socket:
-    """Fork the keeper of a translator; our end of its control socket. Call this before there are threads, timers or open
-    stores. For each translator the keeper forks it sends a socket of its own, so that nothing of one that died, half read
-    or half written, ever reaches the next."""
-    ours, theirs = socket.socketpair()
-    if os.fork() == 0:
-        status = 1
-        try:
-            ours.close()
-            _alone(theirs.fileno())
-            _keep_one_working(theirs, work)
-            status = 0
-        finally:
-            os._exit(status)
-    theirs.close()
-    return ours
-
-
-def _alone(keep: int) -> None:
-    """Nothing of the engine's is held open here: no lock, no listening socket. Only the engine's end ends us."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(nowhere, standard)
-    os.closerange(3, keep)
-    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
-
-
-def _keep_one_working(control: socket.socket, work: Work) -> None:
-    how = ""
-    while True:
-        ours, theirs = socket.socketpair()
-        if (child := os.fork()) == 0:
-            status = 1
-            try:
-                control.close()
-                ours.close()
-                _serve(theirs, work)
-                status = 0
-            finally:
-                os._exit(status)
-        theirs.close()
-        try:
-            socket.send_fds(control, [how.encode() or b"-"], [ours.fileno()])
-        except OSError:
-            return  # the engine is gone
-        ours.close()
-        _, status = os.waitpid(child, 0)
-        if _gone(control):
-            return
-        how = _ending(status)
-
-
-def _ending(status: int) -> str:
-    if not os.WIFSIGNALED(status):
-        return f"exit code {os.WEXITSTATUS(status)}"
-    number = os.WTERMSIG(status)
-    return f"no end after {LIMIT:g} s" if number == signal.SIGALRM else f"signal {number}"
-
-
-def _gone(control: socket.socket) -> bool:
-    try:
-        return control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-
-
-def _serve(wire: socket.socket, work: Work) -> None:
-    """Answers batches until the engine is gone. A batch that does not end in time ends this process: the alarm has no
-    handler, so it works in the middle of anything."""
-    while size := _receive(wire, 4):
-        if not (parcel := _receive(wire, int.from_bytes(size))):
-            return
-        channel, messages = parcels.read_messages(parcel)
-        signal.setitimer(signal.ITIMER_REAL, LIMIT)
-        try:
-            answer = parcels.of_translations(work(channel, messages))
-        except Exception as error:  # one of them cannot even be sent back: each by itself then, and that one parks
-            answer = parcels.of_translations([_singly(work, channel, message, error) for message in messages])
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        wire.sendall(len(answer).to_bytes(4) + answer)
-
-
-def _singly(work: Work, channel: str, message: Message, error: Exception) -> Translation:
-    try:
-        (translation,) = work(channel, [message])
-        parcels.of_translations([translation])
-    except Exception:
-        return poisoned(channel, message, f"{type(error).__name__} while translating")
-    return translation
-
-
-def _receive(wire: socket.socket, size: int) -> bytes:
-    """`size` bytes, or nothing when the other end has closed."""
-    parts: list[bytes] = []
-    while size:
-        if not (part := wire.recv(min(size, 1 << 20))):
-            return b""
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-def poisoned(channel: str, message: Message, why: str) -> Translation:
-    return Translation(message.id, channel, MessageState.PARKED, why, ParkReason.POISON)
-
-
-# ── in the engine's process ────────────────────────────────────────────────────────────────────────────────────────
-
-
-class TranslatorsLost(WardlineError):
-    """A keeper of translators is gone, so nobody can say what became of its work: the engine stops, and a start repeats it."""
+def _not_loaded(failure: Failure) -> None:
+    raise NotLoaded(f"the translators cannot load it: {failure.getErrorMessage()}")
 
 
 class Job:
     """One batch and who waits for it. `deaths` counts the processes it has taken with it."""
 
-    __slots__ = ("answer", "channel", "deaths", "messages")
+    __slots__ = ("answer", "channel", "deaths", "messages", "version")
 
-    def __init__(self, channel: str, messages: Sequence[Message]) -> None:
-        self.channel, self.messages = channel, messages
+    def __init__(self, version: str, channel: str, messages: Sequence[Message]) -> None:
+        self.version, self.channel, self.messages = version, channel, messages
         self.answer: Deferred[list[Translation]] = Deferred()
         self.deaths = 0
 
 
-class Wire(Int32StringReceiver):
-    """Our end of one translator's life: batches one at a time, until the connection goes."""
+class Wire(WireProtocol):
+    """Our end of one translator's life: batches one at a time, until the connection goes. A parcel is led by its length in
+    four bytes; what has come of one is put together once, when it is whole: it may be a hundred megabytes."""
 
-    MAX_LENGTH = 1 << 31
+    transport: Any
 
-    def __init__(self, pool: Processes) -> None:
-        self._pool = pool
+    def __init__(self, pool: Processes, keeper: Keeper) -> None:
+        self._pool, self.keeper = pool, keeper
+        self._parts: list[bytes] = []
+        self._held = 0
         self.job: Job | None = None
+        self.retired = False  # a successor knows more: no further job
 
     def begin(self, job: Job) -> None:
         self.job = job
-        self.sendString(parcels.of_messages(job.channel, job.messages))  # type: ignore[no-untyped-call]
+        parcel = parcels.of_messages(job.version, job.channel, job.messages)
+        self.transport.writeSequence((len(parcel).to_bytes(4), parcel))
 
-    def stringReceived(self, string: bytes) -> None:
+    def retire(self) -> None:
+        self.retired = True
+        if self.job is None:
+            self.transport.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._held += len(data)
+        if self._held < 4:
+            return
+        if len(self._parts[0]) < 4:
+            self._parts = [b"".join(self._parts)]
+        size = 4 + int.from_bytes(self._parts[0][:4])
+        if self._held >= size:  # one is asked at a time, so nothing follows it
+            whole, self._parts, self._held = b"".join(self._parts), [], 0
+            self._answered(whole[4:])
+
+    def _answered(self, parcel: bytes) -> None:
         job = self.job
-        translations = parcels.read_translations(string)
+        translations = parcels.read_translations(parcel)
         if job is None or [one.message_id for one in translations] != [one.id for one in job.messages]:
-            cast(Any, self.transport).abortConnection()  # it answers what it was not asked: its end is a death like any other
+            self.transport.abortConnection()  # it answers what it was not asked: its end is a death like any other
             return
         self.job = None
+        if self.retired:
+            self.transport.loseConnection()
         job.answer.callback(translations)
         self._pool.next()
 
@@ -237,44 +132,87 @@ class Wire(Int32StringReceiver):
         self._pool.died(self, job)
 
 
+class Keeper:
+    """A control socket, and who waits for its keeper to load something."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.rest = b""
+        self.loading: dict[str, Deferred[None]] = {}
+
+    def ask(self, version: str, keep: Sequence[str]) -> Deferred[None]:
+        loading = self.loading[version] = Deferred[None]()
+        with suppress(OSError):  # it is gone: its end is told where its socket is read
+            self.control.sendall(orjson.dumps({"load": version, "keep": list(keep)}) + b"\n")
+        return loading
+
+    def loaded(self, version: str, why: str = "") -> None:
+        waiting = self.loading.pop(version, None)
+        if waiting is not None and why:
+            waiting.errback(NotLoaded(f"the translators cannot load it: {why}"))
+        elif waiting is not None:
+            waiting.callback(None)
+
+
 class Processes:
-    """A translator over the control sockets that `hatch` gave. `on_lost` is called once where a keeper is gone."""
+    """Translators over the control sockets that `hatch` gave. `on_lost` is called once where a keeper is gone."""
 
     def __init__(self, reactor: Any, controls: Iterable[socket.socket], on_lost: Callable[[Exception], None]) -> None:
         self._reactor = reactor
         self._loop = loop_of(reactor)
         self._on_lost = on_lost
         self._waiting: deque[Job] = deque()
+        self._unanswered: Counter[str] = Counter()  # jobs by version
         self._wires: list[Wire] = []
-        self._controls = list(controls)
+        self._keepers = [Keeper(control) for control in controls]
         self._how = "it was killed"  # how the last one to die did, as its keeper told
         self._lost = self._stopped = False
-        for control in self._controls:
-            control.setblocking(False)
-            self._loop.add_reader(control, self._arrived, control)
+        for keeper in self._keepers:
+            keeper.control.setblocking(False)
+            self._loop.add_reader(keeper.control, self._arrived, keeper)
 
-    def translate(self, channel: str, messages: Sequence[Message]) -> Deferred[list[Translation]]:
-        job = Job(channel, messages)
+    def translate(self, version: str, channel: str, messages: Sequence[Message]) -> Deferred[list[Translation]]:
+        job = Job(version, channel, messages)
         if self._lost:
             job.answer.errback(TranslatorsLost("the translators are gone"))
             return job.answer
+        self._unanswered[version] += 1
+        job.answer.addBoth(self._answered, version)
         self._waiting.append(job)
         self.next()
         return job.answer
 
+    def _answered(self, answer: Any, version: str) -> Any:
+        self._unanswered[version] -= 1
+        return answer
+
+    async def _load(self, version: str, keep: Sequence[str]) -> None:
+        if self._stopped:
+            raise NotLoaded("the engine is stopping")
+        versions = {*keep, *+self._unanswered}  # what waits for a process may be of a version that nobody else asks for
+        asked = [keeper.ask(version, sorted(versions)) for keeper in self._keepers]
+        for _, result in await DeferredList(asked, consumeErrors=True):
+            if isinstance(result, Failure):
+                result.raiseException()
+
+    def load(self, version: str, keep: Sequence[str]) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._load(version, keep))
+
     def stop(self) -> None:
         self._stopped = True
-        for control in self._controls:
-            self._loop.remove_reader(control)
-            control.close()
+        for keeper in self._keepers:
+            self._loop.remove_reader(keeper.control)
+            keeper.control.close()
+            for version in list(keeper.loading):
+                keeper.loaded(version, "the engine is stopping")
         for wire in self._wires:
-            cast(Any, wire.transport).loseConnection()
+            wire.transport.loseConnection()
 
     def next(self) -> None:
         for wire in self._wires:
             if not self._waiting:
                 return
-            if wire.job is None:
+            if wire.job is None and not wire.retired:
                 wire.begin(self._waiting.popleft())
 
     def died(self, wire: Wire, job: Job | None) -> None:
@@ -294,29 +232,44 @@ class Processes:
             why = f"translating it ended the process {DEATHS} times: {self._how}"
             job.answer.callback([poisoned(job.channel, job.messages[0], why)])
 
-    def _arrived(self, control: socket.socket) -> None:
-        """A keeper has a new translator for us, or is gone."""
+    def _arrived(self, keeper: Keeper) -> None:
+        """A keeper has a new translator for us, could not load what we asked for, or is gone."""
         try:
-            how, sockets, _, _ = socket.recv_fds(control, 256, 1)
+            data, sockets, _, _ = socket.recv_fds(keeper.control, 65536, 4)
         except BlockingIOError:
             return
         except OSError:
-            how, sockets = b"", []
-        if not sockets:
-            self._keeper_gone(control)
+            data, sockets = b"", []
+        if not data:
+            self._keeper_gone(keeper)
             return
-        if how != b"-":
-            self._how = how.decode()
-        wire = Wire(self)
-        self._reactor.adoptStreamConnection(sockets[0], socket.AF_UNIX, _Once(wire))
-        os.close(sockets[0])
+        *lines, keeper.rest = (keeper.rest + data).split(b"\n")
+        brought = iter(sockets)
+        for line in lines:
+            told = orjson.loads(line)
+            if "born" in told:
+                self._born(keeper, next(brought), **told)
+            else:
+                keeper.loaded(told["failed"], told["why"])
+
+    def _born(self, keeper: Keeper, handle: int, born: str, loaded: str) -> None:
+        self._how = born or self._how
+        for older in [wire for wire in self._wires if wire.keeper is keeper and not wire.retired]:
+            older.retire()
+        wire = Wire(self, keeper)
+        self._reactor.adoptStreamConnection(handle, socket.AF_UNIX, _Once(wire))
+        os.close(handle)
         self._wires.append(wire)
+        if loaded:
+            keeper.loaded(loaded)
         self.next()
 
-    def _keeper_gone(self, control: socket.socket) -> None:
-        self._loop.remove_reader(control)
+    def _keeper_gone(self, keeper: Keeper) -> None:
+        self._loop.remove_reader(keeper.control)
         lost, self._lost = TranslatorsLost("a keeper of translators is gone: the engine stops and is to be started again"), True
         self._on_lost(lost)
+        for version in list(keeper.loading):
+            keeper.loaded(version, "their keeper is gone")
         waiting, self._waiting = self._waiting, deque()
         for job in waiting:
             job.answer.errback(lost)
@@ -334,7 +287,8 @@ class _Singly:
         if not self._left:
             self._job.answer.callback(self._done)
             return
-        self._pool.translate(self._job.channel, [self._left.popleft()]).addCallbacks(self._one, self._job.answer.errback)
+        one = self._pool.translate(self._job.version, self._job.channel, [self._left.popleft()])
+        one.addCallbacks(self._one, self._job.answer.errback)
 
     def _one(self, translations: list[Translation]) -> None:
         self._done += translations

@@ -155,16 +155,26 @@ routes: {}
 """,
 }
 EXPECTED = """\
+channels/adt.yaml:1:10  the channel is called 'adtt' and its file adt.yaml. Give both the same name.
+channels/adt.yaml:2:23  deliver_within: '60' has no unit: write 60s (a duration is written like 30s, 250ms, 5m, 2h or 7d).
 channels/adt.yaml:4:1  'owner' stands here a second time; the first is on line 3.
+channels/adt.yaml:6:19  the environment has no NO_SUCH. Set it, or give a default: ${NO_SUCH:-…}.
+channels/adt.yaml:7:9  there is no format 'hl7v3'. Did you mean 'hl7v2'?
+channels/adt.yaml:8:10  'on_park' takes continue, not 'hold'.
+channels/adt.yaml:10:11  there is no destination 'patient'. Did you mean 'patients'?
 channels/b.yaml:2:1  unknown key 'sorce'. Did you mean 'source'?
 channels/b.yaml:4:18  unknown key 'charst'. Did you mean 'charset'?
-channels/b.yaml:5:6  answering after processing (ack: processed) is not available in this release. Write ack: stored.
-channels/b.yaml:6:1  Answering with a destination's reply (reply) is not available in this release.
 channels/b.yaml:7:1  Splitting a message into several (for_each) is not available in this release.
 channels/b.yaml:10:10  handing over to another channel (to: {channel: …}) is not available in this release.
-channels/b.yaml:11:5  Waiting for another route (after) is not available in this release.
+channels/b.yaml:11:12  there is no route 'b' above this one. A route waits for those before it.
 channels/b.yaml:14:34  there is no connector 'rte'. Did you mean 'rate'?
+channels/c.yaml:3:3  http cannot be a source. Those that can: mllp.
+channels/c.yaml:5:9  expected an expression, which begins with '='. Did you mean '=MSH-9.1 == 'ADT''?
+channels/c.yaml:6:7  'skip' takes keys with values, not a list.
+channels/c.yaml:7:14  expected an expression, which begins with '='. Did you mean '=PID-3.1'?
+channels/c.yaml:7:23  'two words' is no name: letters, digits, - and _, beginning with a letter, at most 64.
 channels/c.yaml:8:11  ( is opened here and never closed.
+channels/c.yaml:9:9  'routes' takes at least one entry, but nothing stands here.
 conf/destinations.yaml:3:17  unknown key 'pth'. Did you mean 'path'?
 conf/destinations.yaml:5:5  there is no connector 'mlpp'. Did you mean 'mllp'?
 conf/destinations.yaml:7:58  a secret does not stand in a file. Write secret://env/NAME or secret://file/run/secrets/name.
@@ -179,7 +189,7 @@ conf/engine.yaml:4:8  a password does not stand in a file. Write store: secret:/
 
 
 def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
-    """Sorted by file and line; a file that is no YAML hides only its own further problems."""
+    """Sorted by file and line; what YAML itself refuses hides nothing of the rest of its file."""
     with pytest.raises(ConfigurationError) as caught:
         load_site(make(tmp_path, ALL_WRONG), {})
     assert str(caught.value).splitlines() == EXPECTED.splitlines()

@@ -35,7 +35,10 @@ EVERY_KIND: list[tuple[Event, dict[str, float]]] = [
     (e.FrameRefused("adt", "10.0.0.1:4", "too_large", 9), {"wardline_frames_refused_total{adt,too_large}": 1}),
     (e.Committed(40, 0.004), {"wardline_committed_items_total{}": 40, "wardline_commit_seconds_count{}": 1}),
     (e.Recovered(2, 5), {"wardline_recovered_total{in_doubt}": 2, "wardline_recovered_total{untranslated}": 5}),
+    (e.Pruned(2, 4, 7), {"wardline_pruned_total{messages}": 2, "wardline_pruned_total{contents}": 7}),
+    (e.SpaceChanged("full", 9, 99), {"wardline_disk_state{store,full}": 1}),
     (e.EngineChanged("failed", "disk"), {"wardline_faults_total{failed}": 1}),
+    (e.Irregular("adt", "10.1.2.3", "EB_WITHOUT_CR: once"), {"wardline_irregularities_total{adt,EB_WITHOUT_CR}": 1}),
 ]
 
 

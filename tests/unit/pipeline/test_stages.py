@@ -29,9 +29,10 @@ from engine.model import (
 )
 from engine.pipeline.deliver import Deliver
 from engine.pipeline.intake import Intake
+from engine.pipeline.keeper import SiteWork, facts_of
 from engine.pipeline.retry import SECOND
 from engine.pipeline.translating import Translating
-from engine.pipeline.translators import Inline, facts_of, work_of
+from engine.pipeline.translators import Inline
 from engine.pipeline.worker import Wake, Worker
 from engine.registry import formats
 from engine.store import open_store
@@ -91,7 +92,12 @@ class Bench:
         self.wakes = Wake(), Wake()
         self.deliver = Deliver(self.spec, self.destination, self.store, self.runtime, self.wakes[1])
         translating = Translating(
-            self.channel, Inline(work_of(self.site)), self.store, self.runtime, lambda names: self.wakes[1].ring()
+            self.channel,
+            self.site.version,
+            Inline(SiteWork(self.site)),
+            self.store,
+            self.runtime,
+            lambda names: self.wakes[1].ring(),
         )
         faults = self.events.append
         self.workers = (
@@ -153,7 +159,7 @@ def test_what_is_stored_is_answered_positively(bench: Bench) -> None:
 
 def test_what_accept_refuses_is_kept_and_answered_with_segment_and_field(bench: Bench) -> None:
     receipt = bench.receive(adt("A1", kind="ORU^R01"))
-    assert (receipt.verdict, receipt.place, receipt.code) == (Verdict.REFUSED, "MSH-9", "200")
+    assert (receipt.verdict, receipt.place, receipt.code) == (Verdict.REFUSED, "MSH-9.1", "200")
     assert b"MSA|AR|A1" in (receipt.reply or b"")
     (rejected,) = bench.told(events.Rejected)
     assert rejected.message_id == receipt.message_id

@@ -1,0 +1,1 @@
+"""What people do to a running engine, and how their commands reach it."""

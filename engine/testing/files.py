@@ -71,7 +71,7 @@ def item(source: str, content: bytes) -> Item:
     fields = re.split(rb"[\r\n]", head, maxsplit=1)[0].split(head[3:4])
     kind, control, accept, application = (fields[at] if at < len(fields) else b"" for at in (8, 9, 14, 15))
     if kind[:3] in (b"ACK", b"MCF") and not kind[3:4].isalnum():
-        answer = "never"
+        answer = "maybe" if accept else "never"
     elif (accept or application) and accept != b"AL":
         answer = "maybe"
     else:
@@ -90,6 +90,8 @@ def read_acknowledgement(content: bytes) -> Acknowledgement:
     if len(content) < 8:
         return Acknowledgement("", b"", "")
     separator, component = content[3:4], content[4:5]
+    if content[:3] in (b"FHS", b"BHS") and not re.search(rb"[\r\n]MSA", content):
+        return Acknowledgement("AA", b"", "")  # an empty batch acknowledges all that was sent (§2.10.3.3)
     segments = {line[:3]: line.split(separator) for line in reversed(re.split(rb"[\r\n]+", content)) if line}
     fault, msa = segments.get(b"ERR", []), segments.get(b"MSA", [])
     said = [_field(msa, 3), _field(fault, 8), _field(fault, 7), _field(fault, 3).replace(component, b" ")]

@@ -22,7 +22,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from engine.connectors.mllp.framing import Deframer, Dropped, frame
-from engine.contracts import Clock, Network, Port
+from engine.contracts import Clock, Network, Runtime
+from engine.quantities import Address
+from engine.testing.counterpart import Counterpart
+from engine.testing.faults import MLLP, Faults
 
 REFUSED_EACH = 12  # one in so many results the laboratory refuses
 BUSY_EACH = 25  # every so many requests the billing API asks to wait
@@ -57,32 +60,6 @@ class Api(Resource):
         key = request.getHeader("idempotency-key") or ""
         self.accepted[key] += 1
         return b'{"status": "accepted"}'
-
-
-class Laboratory(Protocol):
-    """An MLLP receiver: AA, and AE for one in REFUSED_EACH."""
-
-    def __init__(self, accepted: Counter[str]) -> None:
-        self._accepted = accepted
-        self._deframer = Deframer(MAX_FRAME)
-
-    def dataReceived(self, data: bytes) -> None:
-        for content in self._deframer.receive(data):
-            if not isinstance(content, Dropped):
-                cast(Any, self.transport).write(frame(self._answer(content)))
-
-    def _answer(self, content: bytes) -> bytes:
-        control_id = control_id_of(content)
-        self._accepted[control_id.decode("ascii", "replace")] += 1
-        refused = len(self._accepted) % REFUSED_EACH == 0
-        said = b"AE|" + control_id + b"|OBX-3: this test is not done here" if refused else b"AA|" + control_id
-        return b"MSH|^~\\&|LIS|LAB|WARDLINE||20260101000000||ACK|L" + control_id + b"|P|2.5\rMSA|" + said + b"\r"
-
-
-def control_id_of(content: bytes) -> bytes:
-    """MSH-10, as simply as a simple receiver reads it."""
-    fields = content.split(b"\r", 1)[0].split(content[3:4])
-    return fields[9] if len(fields) > 9 else b""
 
 
 class Sender(Protocol):
@@ -164,7 +141,6 @@ class Receivers:
     def __init__(self) -> None:
         self.billing = Api("billing API", BUSY_EACH, refuses=b'"PHA-1"')
         self.registry = Api("patient registry")
-        self.laboratory: Counter[str] = Counter()
         self._ports: list[Any] = []
 
     def start(self, reactor: Any) -> dict[str, int]:
@@ -176,8 +152,11 @@ class Receivers:
             found[name] = port.getHost().port
         return found
 
-    async def open_laboratory(self, network: Network, port: int) -> Port:
-        return await network.listen(lambda: Laboratory(self.laboratory), "127.0.0.1", port)
+    async def open_laboratory(self, runtime: Runtime, port: int) -> Counterpart:
+        habit = Faults([f"ae:101/{REFUSED_EACH}"])
+        laboratory = Counterpart(MLLP, runtime.network, runtime.clock, runtime.now, habit)
+        await laboratory.start(Address("127.0.0.1", port))
+        return laboratory
 
     async def stop(self) -> None:
         for port in self._ports:

@@ -73,5 +73,10 @@ def arrival(identity: bytes, content: bytes) -> dict[str, Any]:
     }
 
 
+def taken(identity: bytes, content: bytes, at: int) -> dict[str, Any]:
+    """What a receiver writes that knows nothing of what it gets: no content. `at` in microseconds since 1970."""
+    return {"is": "received", "identity": identity.decode("latin-1"), "sha256": digest(content), "at": at}
+
+
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()

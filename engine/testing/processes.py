@@ -129,6 +129,16 @@ class EngineProcess:
             process.kill()
             return process.wait()
 
+    def ended(self, limit: float = STOP_WITHIN) -> int:
+        """The exit code of one that ends by itself. Raises ProcessFailed where it does not."""
+        assert self._process is not None
+        try:
+            code = self._process.wait(limit)
+        except subprocess.TimeoutExpired:
+            raise ProcessFailed(f"the engine still runs after {limit:g} s:\n{self.tail()}") from None
+        self._process = None
+        return code
+
     def usage(self) -> Usage:
         """Of the process and of every process below it."""
         return add_usage(self.pid)
@@ -197,6 +207,41 @@ class SinkProcess:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
+
+
+class SimulatorProcess:
+    """`wardline simulate`; `addresses` says where it listens, by protocol. `stop` gives its summary."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [*_COMMAND, "simulate", "--json", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.addresses: dict[str, str] = {}
+        while len(self.addresses) < sum(argument in ("--mllp", "--http") for argument in arguments):
+            assert self._process.stderr is not None
+            line = self._process.stderr.readline()
+            if not line.startswith("listening "):
+                self._process.kill()
+                raise ProcessFailed(f"the simulator does not listen:\n{line}{self._process.communicate()[1]}")
+            protocol, _, address = line.removeprefix("listening ").strip().partition("://")
+            self.addresses[protocol] = address
+
+    def stop(self) -> dict[str, Any]:
+        """SIGINT, as Ctrl-C is. Raises ProcessFailed where it does not end well."""
+        self._process.send_signal(signal.SIGINT)
+        output, said = self._process.communicate(timeout=STOP_WITHIN)
+        if self._process.returncode != 0:
+            raise ProcessFailed(f"the simulator ended with {self._process.returncode}:\n{said}")
+        summary: dict[str, Any] = json.loads(output)
+        return summary
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
 
 
 def run_load(to: str, **options: float | str) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_new_site_passes_its_check(site: Path) -> None:
     done = wardline("check", "--strict", "--site", str(site))
-    assert (done.returncode, done.stdout) == (0, "1 channel, 1 destination, 1 mapping, 1 code table: all fine\n")
+    last = done.stdout.splitlines()[-1]
+    assert (done.returncode, last) == (0, "1 channel, 1 destination, 1 mapping, 1 code table: all fine")
 
 
 def test_the_new_site_passes_its_tests(site: Path) -> None:

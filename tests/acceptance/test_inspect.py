@@ -100,6 +100,21 @@ def test_problems_and_strict(tmp_path: Path) -> None:
     assert run(str(clean), "--strict").exit_code == 0
 
 
+def test_a_profile(tmp_path: Path, file: Path) -> None:
+    profile = tmp_path / "feed.yaml"
+    profile.write_text("rules:\n  PID-8: {required: true}\n")
+    told = run(str(file), "--profile", str(profile))
+    assert told.exit_code == 1
+    assert "PID-8" in told.output
+    assert "is required and missing" in told.output
+    profile.write_text("rules:\n  PV1-2: {values: [I]}\n")
+    assert [one["place"] for one in json.loads(run(str(file), "--profile", str(profile), "--json").output)["problems"]] == ["PID"]
+    profile.write_text("rules:\n  PV1-2: {valeus: [I]}\n")
+    assert "feed.yaml:2:11  unknown key 'valeus'. Did you mean 'values'?" in str(
+        run(str(file), "--profile", str(profile)).exception
+    )
+
+
 def test_what_is_in_no_known_format_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.xml"
     path.write_bytes(b"<ClinicalDocument/>")

@@ -111,7 +111,23 @@ def test_one_doubtful_attempt_explains_one_repeat_and_not_two(story: Story) -> N
 def test_a_message_delivered_under_two_identities_is_caught(story: Story) -> None:
     story.receiver.append(story.arrives(4, "ID99-1"))
     story.deliveries.append(StoredDelivery("ID99-1", "delivered", 1, 0))
-    assert story.verdict().unexplained == ["T00000004 was delivered as ID4-1, ID99-1"]
+    verdict = story.verdict()
+    assert verdict.unexplained == ["T00000004 was delivered as ID4-1, ID99-1"]
+    assert verdict.doubled == ["T00000004 was taken again, as ID99-1"]
+
+
+def test_a_receiver_that_drops_repeats_of_an_identity_takes_an_explained_repeat_once(story: Story) -> None:
+    story.receiver.append(story.arrives(4))
+    story.deliveries[4] = StoredDelivery("ID4-1", "delivered", 2, 1)
+    assert story.verdict().doubled == []
+
+
+def test_verdicts_of_several_runs_add_up(story: Story) -> None:
+    verdict = story.verdict()
+    story.receiver.append(story.arrives(4))
+    verdict.add(story.verdict())
+    assert (verdict.attempted, verdict.received, verdict.repeated) == (24, 25, 1)
+    assert faults(verdict) == {"unexplained"}
 
 
 def test_an_altered_fact_is_caught(story: Story) -> None:

@@ -9,11 +9,11 @@ PYTHON ?= $(firstword $(foreach candidate,/usr/bin/python3 python3 python3.14 py
 FLAGS ?=
 DEPENDS := setup.cfg pyproject.toml .ci/install.py
 
-.PHONY: help demo test check lint docs bench campaign-kill clean
+.PHONY: help demo test check lint docs bench campaign-kill campaign-power campaign-idle campaign-backlog clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.run ## channels, a simulated hospital and live traffic, in one command
 	@$(BIN)/wardline demo $(FLAGS)
@@ -37,8 +37,17 @@ docs: .venv/.test ## write docs/reference from the code, then look for links tha
 bench: .venv/.run ## measure this machine
 	@$(BIN)/wardline bench $(FLAGS)
 
-campaign-kill: .venv/.test ## kill -9 under load, again and again; nothing acknowledged may be lost (FLAGS="--kills 300")
-	@$(BIN)/python -m tests.campaign.kill $(FLAGS)
+campaign-kill: .venv/.test ## kill -9 four hundred times, at random and at named points; nothing acknowledged may be lost
+	@$(BIN)/python -m tests.campaign.kill --report docs/reports/kill-campaign.md $(FLAGS)
+
+campaign-idle: .venv/.test ## ten thousand connections that say nothing, and what they cost those that speak
+	@$(BIN)/python -m tests.campaign.idle --report docs/reports/idle-connections.md $(FLAGS)
+
+campaign-backlog: .venv/.test ## start on a store in which a million deliveries wait (FLAGS="--messages 100000")
+	@$(BIN)/python -m tests.campaign.backlog --report docs/reports/backlog.md $(FLAGS)
+
+campaign-power: .venv/.test ## cut the power of a SQLite store 20,000 times; nothing acknowledged may be lost
+	@$(BIN)/python -m tests.campaign.power --report docs/reports/power-cut.md $(FLAGS)
 
 clean: ## remove .venv, caches and build results; never data/
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

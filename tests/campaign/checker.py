@@ -50,8 +50,14 @@ class Verdict:
     unexplained: list[str] = field(default_factory=list)  # repeats without a doubtful attempt, or a message delivered twice
     false_success: list[str] = field(default_factory=list)  # delivered for the store, unknown to the receiver
     stuck: list[str] = field(default_factory=list)  # not in an end state after the drain
+    doubled: list[str] = field(default_factory=list)  # taken twice by a receiver that drops repeats of an identity
 
-    FAULTS = ("lost", "ghosts", "altered", "reordered", "unexplained", "false_success", "stuck")
+    FAULTS = ("lost", "ghosts", "altered", "reordered", "unexplained", "false_success", "stuck", "doubled")
+
+    def add(self, other: Verdict) -> None:
+        """What another run, on another store, came to."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
     @property
     def good(self) -> bool:
@@ -83,6 +89,7 @@ def check(
     _check_content(verdict, deck, arrivals, digests)
     _check_order(verdict, deck, arrivals, digests)
     _check_repeats(verdict, arrivals, store)
+    _check_deduped(verdict, arrivals)
     if store is not None:
         _check_store(verdict, arrivals, digests, acknowledged, store)
     return verdict
@@ -143,6 +150,20 @@ def _check_repeats(verdict: Verdict, arrivals: list[Mapping[str, Any]], store: S
     for control, names in identities.items():
         if len(names) > 1:
             verdict.unexplained.append(f"{control} was delivered as {', '.join(sorted(names))}")
+
+
+def _check_deduped(verdict: Verdict, arrivals: list[Mapping[str, Any]]) -> None:
+    """The same arrivals at a receiver that drops whatever comes with an identity (MSH-10) it has had before."""
+    identities: set[str] = set()
+    taken: set[str] = set()
+    for entry in arrivals:
+        if entry["identity"] in identities:
+            continue
+        identities.add(entry["identity"])
+        control = entry["facts"][0]
+        if control in taken:
+            verdict.doubled.append(f"{control} was taken again, as {entry['identity']}")
+        taken.add(control)
 
 
 def _check_store(

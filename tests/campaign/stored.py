@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, func, select
 from sqlalchemy.engine import make_url
 
 from engine.store import schema
-from engine.store.words import DUPLICATE, WORDS
+from engine.store.words import DUPLICATE, RECEIVED, SENDING, WAITING, WORDS
 from tests.campaign.checker import StoredDelivery, StoredMessage, StoreView
 
 
@@ -61,3 +61,13 @@ def store_view(site: Path, store: str) -> StoreView:
             StoredDelivery(row.identity, WORDS[row.state], row.attempts, row.times or 0) for row in connection.execute(query)
         )
     return StoreView(messages, deliveries)
+
+
+def unfinished(site: Path, store: str) -> int:
+    """Messages to be translated and deliveries to be sent, by rows that say so."""
+    queries = (
+        select(func.count()).select_from(schema.message).where(schema.message.c.state == RECEIVED),
+        select(func.count()).select_from(schema.delivery).where(schema.delivery.c.state.in_((WAITING, SENDING))),
+    )
+    with opened(site, store) as connection:
+        return sum(connection.execute(query).scalar_one() for query in queries)

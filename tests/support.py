@@ -28,6 +28,7 @@ REMEDIES = {
     "make": "apt-get install make",
     "node": "apt-get install nodejs npm",
     "strace": "apt-get install strace",
+    "cc": "apt-get install gcc libc6-dev",
 }
 """What a `needs` marker may name, and how to get it."""
 

@@ -48,7 +48,7 @@ def metrics() -> str:
     lines.append("| name | kind | labels | meaning |\n| --- | --- | --- | --- |")
     lines += [f"| `{name}_total` | counter | {_labels(labels)} | {about} |" for name, (about, labels) in COUNTERS.items()]
     lines += [f"| `{name}` | histogram | {_labels(labels)} | {about} |" for name, (about, labels, _) in HISTOGRAMS.items()]
-    for noun in ("channel", "destination"):
+    for noun in ("channel", "destination", "disk"):
         lines.append(f"| `wardline_{noun}_state` | gauge | `{noun}`, `state` | 1 for the state a {noun} is in. |")
     lines.append("| `wardline_build` | gauge | `version` | The release that runs. |")
     lines.append("| `process_…` | | | CPU, memory, start time and open files of the process. |")

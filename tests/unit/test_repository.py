@@ -199,9 +199,6 @@ PART_OF = {
     "typing-extensions": "pydantic",
     "markupsafe": "jinja2",
     "zope-interface": "twisted",
-    "cryptography": "twisted",  # these with its extra `tls`
-    "pyopenssl": "twisted",
-    "service-identity": "twisted",
 }
 """What comes with another distribution and is used as a part of it."""
 

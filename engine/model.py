@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 GATE: Final = "\x1e"  # what an order key begins with that makes deliveries of one message wait for one another
 
+SECOND: Final = 1_000_000  # of an instant
+
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 

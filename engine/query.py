@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from engine.errors import WardlineError
 from engine.escape import visible
 from engine.ids import parse_id
-from engine.model import DeliveryState, MessageState
+from engine.model import SECOND, DeliveryState, MessageState
 from engine.text import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ _IDENTITY = re.compile(r"([0-9A-Za-z]{10,11})(?:-[0-9]{1,4})?")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _AGE = re.compile(r"(\d{1,6})([smhdw])")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_MICROSECONDS = 1_000_000
 
 
 class QueryError(WardlineError):
@@ -161,7 +160,7 @@ def _read(key: str, value: str, term: str, now: int, timezone: str) -> object:
 
 def _instant(value: str, term: str, now: int, zone: tzinfo, end_of_day: bool) -> int:
     if age := _AGE.fullmatch(value):
-        return max(1, now - int(timedelta(**{UNITS[age[2]]: int(age[1])}).total_seconds()) * _MICROSECONDS)
+        return max(1, now - int(timedelta(**{UNITS[age[2]]: int(age[1])}).total_seconds()) * SECOND)
     try:
         if _DAY.fullmatch(value):
             day = date.fromisoformat(value) + timedelta(days=end_of_day)
@@ -169,7 +168,7 @@ def _instant(value: str, term: str, now: int, zone: tzinfo, end_of_day: bool) ->
         else:
             moment = datetime.fromisoformat(value)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-        return max(1, round(moment.timestamp() * _MICROSECONDS))
+        return max(1, round(moment.timestamp() * SECOND))
     except (ValueError, OverflowError):
         text = "no time. Write an age as 30m, 2h, 3d or 1w, a day as 2026-11-21, or an instant as 2026-11-21T10:30"
         raise QueryError(text, term) from None

@@ -14,11 +14,10 @@ from twisted.python.failure import Failure
 
 from engine.app import make_runtime
 from engine.config import load_site
-from engine.errors import WardlineError
 from engine.events import silent
 from engine.model import Acted, Action, DestinationState, Verb
+from engine.operations.verbs import NoSuchDestination
 from engine.store import open_store
-from engine.text import did_you_mean
 
 Result = TypeVar("Result")
 
@@ -31,7 +30,7 @@ class Alone:
 
     def steer(self, destination: str, state: DestinationState, reason: str) -> None:
         if destination not in self._destinations:
-            raise WardlineError(f"there is no destination '{destination}'.{did_you_mean(destination, self._destinations)}")
+            raise NoSuchDestination(destination, self._destinations)
         done(self._store.steer(destination, state, reason))
 
     def act(self, **step: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -164,7 +164,7 @@ class Operations:
     def _destination(self, name: str) -> Any:
         known = self._engine.at.destinations
         if name not in known:
-            raise NoSuchDestination(f"there is no destination '{name}'.{did_you_mean(name, known)}")
+            raise NoSuchDestination(name, known)
         return known[name]
 
 
@@ -183,7 +183,10 @@ def _waiting(store: str, tables: Sequence[str]) -> list[int]:
 
 
 class NoSuchDestination(WardlineError):
-    """A name that no destination of the running site has."""
+    """A name that no destination of the site has."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no destination '{name}'.{did_you_mean(name, known)}")
 
 
 class NotYet(WardlineError):

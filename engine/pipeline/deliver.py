@@ -17,6 +17,7 @@ from engine import events
 from engine.contracts import Destination, DestinationSpec, Runtime, Store
 from engine.errors import StoreBusy, StoreFull
 from engine.model import (
+    SECOND,
     Busy,
     Close,
     Decision,
@@ -35,7 +36,7 @@ from engine.model import (
 )
 from engine.pipeline.gate import Gate
 from engine.pipeline.pace import Pace
-from engine.pipeline.retry import FIRST, SECOND, Record, backoff, decide, expires_at
+from engine.pipeline.retry import FIRST, Record, backoff, decide, expires_at
 from engine.pipeline.worker import AFTER_A_FAULT, UNTIL_WOKEN, Wake
 
 MOST_IN_HAND = 128  # begun and not settled; more gains nothing on one machine and is all in doubt after a crash

@@ -16,13 +16,12 @@ from typing import Final, NamedTuple
 from engine import events
 from engine.contracts import Channel, Expression, Facts, Reply, Runtime, Store
 from engine.errors import ContentError, StoreError, StoreFull
-from engine.model import NO_HEADING, Admission, Arrival, Heading, MessageState, Receipt, RefusedFrame, Taken, Verdict
+from engine.model import NO_HEADING, SECOND, Admission, Arrival, Heading, MessageState, Receipt, RefusedFrame, Taken, Verdict
 from engine.pipeline.owed import Owing
 from engine.values import Value
 
 SEPARATOR = "\x1f"  # between the values of a dedupe key
 APPLICATION_ERROR = "207"  # HL7 table 0357
-SECOND = 1_000_000  # instants are microseconds
 REFUSED_BYTES = 64 << 10  # of a refused frame that are kept
 
 _UNSUPPORTED: Final = {"MSH-9.2": "201", "MSH-11": "202", "MSH-12": "203"}  # HL7 table 0357; 200: unsupported message type

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from engine.contracts import RetryPolicy
 from engine.model import (
+    SECOND,
     Busy,
     Close,
     Decision,
@@ -22,7 +23,6 @@ from engine.model import (
 )
 from engine.quantities import format_duration
 
-SECOND: Final = 1_000_000  # instants are microseconds
 POISON: Final = 3  # times a delivery may break its connector
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from engine import events
 from engine.contracts import Retention, Runtime, Site
-from engine.model import Pruned, Walk
+from engine.model import SECOND, Pruned, Walk
 from engine.store.space import Room
 from engine.store.store import SqlStore
 
@@ -17,7 +17,6 @@ PASS_IN_NEED: Final = 60.0
 WHOLE: Final = 24  # passes after which one begins at the oldest again: what was kept then may have ended since
 ROWS: Final = 300  # looked at in one slice
 SHARE: Final = 4  # times as long as a slice took, everybody else has the store
-SECOND: Final = 1_000_000
 
 
 class Upkeep:

@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 from engine import events
 from engine.contracts import DestinationSpec, RetryPolicy, Runtime
 from engine.model import (
+    SECOND,
     Admission,
     Busy,
     Delivered,
@@ -33,7 +34,6 @@ from engine.model import (
     Unreached,
 )
 from engine.pipeline.deliver import MOST_IN_HAND, Deliver
-from engine.pipeline.retry import SECOND
 from engine.pipeline.worker import Wake, Worker
 from engine.store import open_store
 from engine.store.history import History

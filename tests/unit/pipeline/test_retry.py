@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine.contracts import RetryPolicy
 from engine.model import (
+    SECOND,
     Busy,
     Close,
     Delivered,
@@ -21,7 +22,7 @@ from engine.model import (
     Unknown,
     Unreached,
 )
-from engine.pipeline.retry import FIRST, SECOND, Record, backoff, decide
+from engine.pipeline.retry import FIRST, Record, backoff, decide
 
 NOW = 1_800_000_000 * SECOND
 POLICY = RetryPolicy(first=1, up_to=300)

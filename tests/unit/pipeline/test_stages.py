@@ -16,6 +16,7 @@ from engine import events
 from engine.contracts import Channel, DestinationSpec, RetryPolicy, Route, Runtime, Site
 from engine.errors import ContentError, StoreFull
 from engine.model import (
+    SECOND,
     Arrival,
     Busy,
     Delivered,
@@ -30,7 +31,6 @@ from engine.model import (
 from engine.pipeline.deliver import Deliver
 from engine.pipeline.intake import Intake
 from engine.pipeline.keeper import SiteWork, facts_of
-from engine.pipeline.retry import SECOND
 from engine.pipeline.translating import Translating
 from engine.pipeline.translators import Inline
 from engine.pipeline.worker import Wake, Worker

@@ -67,6 +67,7 @@ class Deliver:
         self._next_due = ASK  # the instant at which the first lane falls due again; 0: none waits for its time
         self._overruled = False  # the store holds what a person had paused
         self._stopping = False
+        self.since = runtime.now()  # when its state last changed
 
     @property
     def state(self) -> tuple[DestinationState, str]:
@@ -282,6 +283,7 @@ class Deliver:
 
     def _change(self) -> None:
         state, reason = self.state
+        self.since = self._runtime.now()
         self._runtime.emit(events.DestinationChanged(self._spec.name, state.value, reason))
 
     def _clear(self) -> None:

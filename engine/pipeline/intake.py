@@ -50,11 +50,17 @@ class Intake:
         self._owing = owing  # where the answer waits for what becomes of the message
         self._admit = getattr(channel.format, "admit", None)
         self._window = int(channel.unique_within * SECOND)
+        self.closed = ""  # why nothing is taken now, where that is so
         self._rules = bool(self._admit or channel.accept or channel.skip or channel.unique_by)
 
-    async def __call__(self, arrival: Arrival, reply: Reply) -> None:
+    async def __call__(self, arrival: Arrival, reply: Reply, replay_of: int = 0) -> None:
         started = self._runtime.clock.seconds()
         judged = self.judge(arrival)
+        if self.closed:
+            await self._refuse(arrival, judged, reply, self.closed)
+            return
+        if replay_of:
+            judged = judged._replace(admission=judged.admission._replace(replay_of=replay_of))
         try:
             taken = await self._store.take(judged.admission)
         except (StoreError, StoreFull) as error:

@@ -171,7 +171,7 @@ class _Keeper:
             ours.close()
             for pipe in inherited:
                 os.close(pipe)
-            _bound_memory()
+            bound_memory()
             _serve(theirs, self._work)
             status = 0
         finally:
@@ -185,7 +185,7 @@ class _Keeper:
             socket.send_fds(self._control, [line], [brought.fileno()])
 
 
-def _bound_memory() -> None:
+def bound_memory() -> None:
     """What wants more than MEMORY besides what is there now gets a MemoryError, and parks its message."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -211,7 +211,7 @@ def _serve(wire: socket.socket, work: Work) -> None:
 def _answer(wire: socket.socket, work: Work) -> bool:
     """One batch; False where there is none any more. One that does not end in time ends this process: the alarm has no
     handler, so it works in the middle of anything."""
-    if not (size := _receive(wire, 4)) or not (parcel := _receive(wire, int.from_bytes(size))):
+    if not (size := receive(wire, 4)) or not (parcel := receive(wire, int.from_bytes(size))):
         return False
     version, channel, messages = parcels.read_messages(parcel)
     del parcel
@@ -237,7 +237,7 @@ def _singly(work: Work, version: str, channel: str, message: Message, error: Exc
     return translation
 
 
-def _receive(wire: socket.socket, size: int) -> bytes:
+def receive(wire: socket.socket, size: int) -> bytes:
     """`size` bytes, or nothing when the other end has closed."""
     parts: list[bytes] = []
     while size:

@@ -88,6 +88,10 @@ class Owing:
         for message_id in list(self._owed):
             self._settle(message_id, _late, None)
 
+    def go_on(self) -> None:
+        """After a `stop`: wait again."""
+        self._stopped = False
+
     def _settle(self, message_id: int, say: Callable[[_Owed], Receipt | None], verdicts: Verdicts | None) -> None:
         """Answer those who wait for this message, where there is something to say. Nobody waits for an answer to be heard:
         on its connection it may stand behind another that is not even settled."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -20,7 +21,8 @@ from engine.pipeline.translators import Translator
 from engine.pipeline.worker import UNTIL_WOKEN
 
 BATCH = 32  # messages: some milliseconds of work
-AHEAD = 3  # batches under way: one being translated, one waiting for it, one being recorded
+AHEAD = 8  # batches under way: being translated, waiting for that, and translated while those before are recorded
+AHEAD_BYTES = 8 << 20  # of their content; with this much no further batch is claimed
 
 
 class Translating:
@@ -44,9 +46,16 @@ class Translating:
         self._recorded = recorded
         self._again = False
         self._cursor = 0  # the last message that was claimed
-        self._ahead: deque[Deferred[list[Translation]]] = deque()
+        self._ahead: deque[tuple[Deferred[list[Translation]], int]] = deque()  # each with the size of its messages
+        self._ahead_bytes = 0
         self._recording: Deferred[None] | None = None
         self._batch: list[Translation] = []  # what is being recorded
+
+    async def rest(self) -> None:
+        """After the last step: what is being recorded ends. The next step claims anew what was not."""
+        with suppress(StoreFull, StoreBusy):
+            await self._recorded_before()
+        self._begin_again()
 
     def look_again(self) -> None:
         """Messages may wait that were received before those claimed last: released ones."""
@@ -64,23 +73,34 @@ class Translating:
             self._again = False
             await self._recorded_before()
             self._cursor = 0
-        while len(self._ahead) < AHEAD and not self._again:
+        while len(self._ahead) < AHEAD and self._ahead_bytes < AHEAD_BYTES and not self._again:
             messages = await self._store.untranslated(self._channel, self._cursor, BATCH)
             if not messages:
                 break
             self._cursor = messages[-1].id
-            self._ahead.append(self._translator.translate(self.version, self._channel, messages))
+            size = sum(len(message.content) for message in messages)
+            self._ahead.append((self._translator.translate(self.version, self._channel, messages), size))
+            self._ahead_bytes += size
         if not self._ahead:
             await self._recorded_before()
             return UNTIL_WOKEN
-        translations = await self._ahead[0]
-        self._ahead.popleft()
+        translations = await self._next()
         await self._recorded_before()
+        while self._ahead and self._ahead[0][0].called:  # what has been translated meanwhile shares its commit
+            translations += await self._next()
         self._recording = self._store.translated(translations)
         self._recording.addCallback(lambda _: self._tell(translations))
         self._batch = translations
         self._wake(translations)  # now, and not when it is on disk: what begins at once shares the commit that records it
         return 0
+
+    async def _next(self) -> list[Translation]:
+        """What becomes of the oldest batch under way."""
+        answer, size = self._ahead[0]
+        translations = [*await answer]
+        self._ahead.popleft()
+        self._ahead_bytes -= size
+        return translations
 
     async def _recorded_before(self) -> None:
         """The batch before is on disk."""
@@ -118,10 +138,13 @@ class Translating:
         """What could not be recorded is still untranslated: claim it from the store once more. What is on its way to the
         store meanwhile is refused there if it comes twice, and claimed no more once it is recorded."""
         self._cursor = 0
-        unwanted: list[Deferred[Any]] = [*self._ahead, *([self._recording] if self._recording is not None else [])]
+        unwanted: list[Deferred[Any]] = [answer for answer, _ in self._ahead]
+        if self._recording is not None:
+            unwanted.append(self._recording)
         for answer in unwanted:
             answer.addErrback(_ignored)
         self._ahead.clear()
+        self._ahead_bytes = 0
         self._recording = None
 
     def _tell(self, translations: Iterable[Translation]) -> None:

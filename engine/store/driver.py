@@ -42,8 +42,9 @@ class Driver(Protocol):
 
     def rows(self, statement: Statement, *values: Any) -> list[Row]: ...
 
-    def many(self, statement: Rows, rows: Sequence[Row]) -> None:
-        """An Insert, Update or Delete for each of `rows`; none is fine."""
+    def many(self, statement: Rows, rows: Sequence[Row], singly: bool = False) -> None:
+        """An Insert, Update or Delete for each of `rows`; none is fine. `singly`: they are large, and nothing is gained by
+        holding several of them at once."""
 
     def numbers(self, numbers: Collection[int]) -> Any:
         """The parameter for `among`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, bindparam, func, literal_column, or_, select
 
@@ -11,10 +11,12 @@ from engine.model import Admission, Message, MessageState, Taken
 from engine.store.driver import Row
 from engine.store.duplicates import ORIGINALS, Key, Original, original_of
 from engine.store.ledger import Ledger
-from engine.store.schema import CHUNK, chunk, content, message
+from engine.store.schema import CHUNK, chunk, content, further, message
 from engine.store.statements import Insert, Statement
 from engine.store.texts import without_nul
 from engine.store.words import CODES, DUPLICATE, RECEIVED, REJECTED, WORDS
+
+LARGE: Final = 64 << 10  # bytes of a row that is written by itself
 
 INSERT_MESSAGE = Insert(
     message,
@@ -23,6 +25,7 @@ INSERT_MESSAGE = Insert(
 )
 INSERT_CONTENT = Insert(content)
 INSERT_CHUNK = Insert(chunk)
+INSERT_FURTHER = Insert(further, replacing=True)
 
 
 def after_parts(after: Any, batch: Any) -> ColumnElement[int]:
@@ -50,19 +53,21 @@ class Contents:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self.large: list[Row] = []
         self.chunks: list[Row] = []
 
     def add(self, owner: int, body: bytes) -> None:
-        if len(body) <= CHUNK:
+        if len(body) <= LARGE:
             self.rows.append((owner, body))
             return
-        self.rows.append((owner, body[:CHUNK]))
+        self.large.append((owner, body[:CHUNK]))
         for n, at in enumerate(range(CHUNK, len(body), CHUNK), 1):
             self.chunks.append((owner, n, body[at : at + CHUNK]))
 
     def write(self, ledger: Ledger) -> None:
         ledger.driver.many(INSERT_CONTENT, self.rows)
-        ledger.driver.many(INSERT_CHUNK, self.chunks)
+        ledger.driver.many(INSERT_CONTENT, self.large, singly=True)
+        ledger.driver.many(INSERT_CHUNK, self.chunks, singly=True)
 
 
 class _Taking:
@@ -75,6 +80,7 @@ class _Taking:
         self.fresh: list[tuple[Key, Original]] = []
         self.messages: list[Message] = []
         self.parts: dict[int, tuple[Taken, ...]] = {}  # of the batches among them
+        self.replays: list[Row] = []
 
     def take(self, admission: Admission, part_of: int) -> Taken:
         channel, body, peer, heading, received_at, digest, state, reason, dedupe_key, replay_of, _, _, window = admission
@@ -102,6 +108,8 @@ class _Taking:
         else:
             code = DUPLICATE
             taken = _again(original)
+        if replay_of:
+            self.replays.append((replay_of, number))
         self.rows.append(
             (
                 *(number, channel_number, code, code, received_at, peer, *heading, digest, dedupe_key or None, len(body)),
@@ -135,6 +143,7 @@ def take(ledger: Ledger, admissions: Sequence[Admission]) -> tuple[list[Taken], 
     taking = _Taking(ledger, ledger.ids(len(everyone)), known)
     answers = [taking.batch(one) if one.parts else taking.take(one, one.part_of) for one in admissions]
     ledger.driver.many(INSERT_MESSAGE, taking.rows)
+    ledger.driver.many(INSERT_FURTHER, taking.replays)
     taking.contents.write(ledger)
     fresh, stored = taking.fresh, len(taking.rows)
 

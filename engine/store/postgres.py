@@ -160,8 +160,11 @@ class PostgresDriver:
     def rows(self, statement: Statement, *values: Any) -> list[Row]:
         return self._connection.execute(statement.postgres.encode(), values).fetchall()
 
-    def many(self, statement: Rows, rows: Sequence[Row]) -> None:
-        if rows:
+    def many(self, statement: Rows, rows: Sequence[Row], singly: bool = False) -> None:
+        if singly and len(rows) > 1:
+            for row in rows:
+                self.many(statement, [row])
+        elif rows:
             columns = [list(column) for column in zip(*rows, strict=True)]
             self._connection.execute(statement.postgres.encode(), columns)
 

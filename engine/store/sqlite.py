@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -18,13 +19,14 @@ from engine.errors import StoreBusy, StoreError
 from engine.store.driver import Fault, Row
 from engine.store.lock import Lock
 from engine.store.space import ballast_of
-from engine.store.statements import Rows, Statement, Written, powers
+from engine.store.statements import Insert, Rows, Statement, Written, powers
 
 FULLY_CHECKED: Final = 1 << 30  # bytes of a database that is checked with its indexes after the machine died
 LOOKS: Final = 16  # commits between two looks at the log: a look lets go of the interpreter, and gets it back late
 LOG_BYTES: Final = 16 << 20  # of log before it goes into the file: pages that are written again and again reach that once
 RESERVED: Final = 16  # one page of so many may be free
 PIECE_PAGES: Final = 256  # given back in one commit
+AT_ONCE: Final = 16  # rows in one INSERT; each number of them is a statement of its own that the connection keeps
 CACHE_KIB: Final = 12 << 10
 BUSY_SECONDS: Final = 5.0
 _FIXED_WAL: Final = (3, 51, 3)
@@ -34,6 +36,11 @@ _FULL: Final = {sqlite3.SQLITE_FULL}
 _NO_ROOM: Final = sqlite3.SQLITE_IOERR_SHMSIZE  # for the index of the log: the disk is full, whatever the code is called
 _BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DATA: Final = {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE}
+
+# Of values that are no int, float, str or bytearray Python's sqlite3 asks each time whether and how they adapt themselves. To
+# bytes and None, of which every message has a dozen, it is told the answer: the same as bytearray, and itself.
+sqlite3.register_adapter(bytes, bytearray)
+sqlite3.register_adapter(type(None), {}.get)  # type: ignore[arg-type]
 
 
 def _originals(count: int) -> Written:
@@ -218,11 +225,22 @@ class SqliteDriver:
     def rows(self, statement: Statement, *values: Any) -> list[Row]:
         return self._execute(statement.sqlite, values).fetchall()
 
-    def many(self, statement: Rows, rows: Sequence[Row]) -> None:
-        if len(rows) > 1:
+    def many(self, statement: Rows, rows: Sequence[Row], singly: bool = False) -> None:
+        if len(rows) > 1 and isinstance(statement, Insert) and not singly:
+            self._insert(statement, rows)
+        elif len(rows) > 1:
             self._cursor.executemany(statement.sqlite, rows)
         elif rows:
             self._execute(statement.sqlite, rows[0])
+
+    def _insert(self, statement: Insert, rows: Sequence[Row]) -> None:
+        """Several rows with one statement: the interpreter is let go of and waited for once, and not for each of them."""
+        at, left = 0, len(rows)
+        while left:
+            size = min(1 << left.bit_length() - 1, AT_ONCE)
+            self._execute(statement.sqlite_for(size), [*chain.from_iterable(rows[at : at + size])])
+            at += size
+            left -= size
 
     def numbers(self, numbers: Collection[int]) -> str:
         return f"[{','.join(map(str, numbers))}]"
@@ -298,6 +316,14 @@ class SqliteDriver:
                 os.close(self._flushed)
                 self._flushed = -1
             self._lock.release(well)
+
+
+def file_of(url: str) -> int:
+    """The number of the store's file: another one once a backup has been put in its place; 0: there is none."""
+    try:
+        return os.stat(path_of(url).absolute()).st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def open_reader(url: str) -> sqlite3.Connection:

@@ -77,25 +77,36 @@ class Rows(Statement):
 
 
 class Insert(Rows):
-    """`replacing`: a row with the same primary key is overwritten."""
+    """`replacing`: a row with the same primary key is overwritten; `adding`: to its columns of these names is added."""
 
-    def __init__(self, table: Table, *columns: str, replacing: bool = False) -> None:
+    def __init__(self, table: Table, *columns: str, replacing: bool = False, adding: Sequence[str] = ()) -> None:
         self.name = f"insert_{table.name}"
         self.table, self.columns = table, columns or tuple(table.c.keys())
-        self.parameters, self.replacing = self.columns, replacing
+        self.parameters, self.replacing, self.adding = self.columns, replacing, adding
+        self._texts: dict[int, str] = {}  # of `sqlite_for`
         REGISTRY[self.name] = self
 
     def _text(self, source: str) -> str:
         text = f"INSERT INTO {self.table.name} ({', '.join(self.columns)}) {source}"
-        if not self.replacing:
-            return text
         keys = [column.name for column in self.table.primary_key]
-        values = ", ".join(f"{column} = excluded.{column}" for column in self.columns if column not in keys)
+        if self.adding:
+            values = ", ".join(f"{column} = {self.table.name}.{column} + excluded.{column}" for column in self.adding)
+        elif self.replacing:
+            values = ", ".join(f"{column} = excluded.{column}" for column in self.columns if column not in keys)
+        else:
+            return text
         return f"{text} ON CONFLICT ({', '.join(keys)}) DO " + (f"UPDATE SET {values}" if values else "NOTHING")
 
     @cached_property
     def sqlite(self) -> str:
-        return self._text(f"VALUES ({', '.join('?' * len(self.columns))})")
+        return self.sqlite_for(1)
+
+    def sqlite_for(self, rows: int) -> str:
+        """SQLite's text for so many rows at once, the parameters of one after those of another."""
+        if (text := self._texts.get(rows)) is None:
+            row = f"({', '.join('?' * len(self.columns))})"
+            text = self._texts[rows] = self._text(f"VALUES {', '.join([row] * rows)}")
+        return text
 
     @cached_property
     def postgres(self) -> str:

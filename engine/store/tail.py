@@ -36,6 +36,11 @@ class Tail:
             held = self._channels[channel] = _Channel(self._floor)
         return held
 
+    def size(self, channel: str) -> int:
+        """Bytes it holds of a channel."""
+        held = self._channels.get(channel)
+        return held.size if held is not None else 0
+
     def add(self, message: Message) -> None:
         held = self._of(message.channel)
         if message.id <= held.floor:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol as WireProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from engine.connectors.mllp.framing import END, KEPT, NO_SB, START, Deframer, Dropped, Loose, frame
 from engine.connectors.mllp.owed import GONE, HEARD, Known, Owed
 from engine.connectors.mllp.secure import NOT_TLS, handshake_refusal
+from engine.driving import drive
 from engine.model import NO_HEADERS, Arrival
 from engine.quantities import Address
 
@@ -192,19 +193,23 @@ class Inbound(WireProtocol):
     def _hand_over(self, content: bytes) -> None:
         owed = Owed(self, len(content))
         self._owed.append(owed)
-        running: Deferred[Any] = ensureDeferred(self._source.intake(Arrival(content, self.peer, self._headers), owed))  # type: ignore[arg-type]
-        if owed.done and running.called and not isinstance(running.result, Failure):
-            return
-        self._source.running.add(running)
-        running.addBoth(self._ended, running, owed, content)
+        self._source.running.add(owed)
 
-    def _ended(self, result: object, running: Deferred[Any], owed: Owed, content: bytes) -> None:
+        def ended(result: object) -> None:
+            if result is None and owed.done:
+                self._source.finished(owed)
+            else:
+                self._failed(result, owed, content)
+
+        drive(self._source.intake(Arrival(content, self.peer, self._headers), owed), ended)
+
+    def _failed(self, result: object, owed: Owed, content: bytes) -> None:
         if isinstance(result, Failure) or not owed.done:
             what = type(result.value).__name__ if isinstance(result, Failure) else "no reply"
             self._source.refused(self.peer, f"{INTAKE_FAILED}: {what}", len(content), content[:KEPT])
             if not owed.done:
                 self.answer(owed, None)
-        self._source.finished(running)
+        self._source.finished(owed)
 
     def answer(self, owed: Owed, reply: bytes | None) -> Known | Deferred[bool]:
         """Settle `owed`: what can leave in order leaves now. The loop makes one write of those of one turn."""

@@ -11,6 +11,7 @@ from engine.connectors.mllp.budget import Budget
 from engine.connectors.mllp.connection import Inbound
 from engine.connectors.mllp.dialling import Dialling
 from engine.connectors.mllp.door import STOPPING, Door, Once, networks
+from engine.connectors.mllp.owed import Owed
 from engine.connectors.mllp.secure import Identity
 from engine.contracts import Intake, Port, Runtime
 from engine.events import Irregular, Listening
@@ -29,7 +30,7 @@ class MllpSource:
         self.identity: Identity | None = None
         self.budget = Budget(options.max_inbound)
         self.connections: set[Inbound] = set()
-        self.running: set[Deferred[Any]] = set()  # intakes under way: nothing else holds them
+        self.running: set[Owed] = set()  # intakes under way
         self._door = Door(networks(options.allow), options.max_connections, options.takeover)
         self._once = Once(runtime.clock)
         self._port: Port | None = None
@@ -95,7 +96,7 @@ class MllpSource:
             self._dialling.lost(connection.spoke)
         self._settle()
 
-    def finished(self, intake: Deferred[Any]) -> None:
+    def finished(self, intake: Owed) -> None:
         self.running.discard(intake)
         self._settle()
 

@@ -175,6 +175,16 @@ class Pruned(NamedTuple):
     contents: int
 
 
+class Submitted(NamedTuple):
+    """A person gave a channel a message by hand; `verdict` is what a sender would have been told."""
+
+    channel: str
+    message_id: int  # 0: it could not be stored
+    verdict: str
+    who: str
+    why: str
+
+
 class EngineChanged(NamedTuple):
     """`started`, `reloaded`, `not reloaded` (everything is as it was), `stopping`, `stopped`; `fault` (our own, and work goes
     on), `failed` (it ends)."""
@@ -204,6 +214,7 @@ Event = (
     | Recovered
     | SpaceChanged
     | Pruned
+    | Submitted
     | EngineChanged
 )
 Emit = Callable[[Event], None]
@@ -220,6 +231,7 @@ LEVELS: dict[type, str] = {
     Listening: "info",
     Recovered: "info",
     SpaceChanged: "warning",
+    Submitted: "info",
     EngineChanged: "info",
 }
 """The log level of each event; what is not named here is debug."""

@@ -386,4 +386,5 @@ class Opened(NamedTuple):
 
     in_doubt: int  # attempts that were under way when the engine died
     untranslated: int  # messages received and not yet translated, over all channels
-    paused: tuple[tuple[str, str], ...] = ()  # destinations that a person paused, each with the reason
+    paused: tuple[tuple[str, str, int], ...] = ()  # destinations that a person paused: (name, reason, since)
+    channels: tuple[tuple[str, ChannelState, str, int], ...] = ()  # those that do not run: (name, state, reason, since)

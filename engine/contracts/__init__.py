@@ -10,13 +10,14 @@ from engine.contracts.connectors import Destination, Intake, Reply, Source
 from engine.contracts.formats import Document, Editable, Format, Node
 from engine.contracts.mappings import Entity, Expression, Facts, Mapping, Product
 from engine.contracts.site import AckPolicy, Channel, DestinationSpec, DiskPolicy, Retention, RetryPolicy, Route, Site
-from engine.contracts.store import Store
+from engine.contracts.store import Counted, Request, Store
 from engine.contracts.world import Clock, Network, Port, Runtime
 
 __all__ = [
     "AckPolicy",
     "Channel",
     "Clock",
+    "Counted",
     "Destination",
     "DestinationSpec",
     "DiskPolicy",
@@ -33,6 +34,7 @@ __all__ = [
     "Port",
     "Product",
     "Reply",
+    "Request",
     "Retention",
     "RetryPolicy",
     "Route",

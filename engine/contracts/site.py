@@ -111,4 +111,5 @@ class Site:
     disk: DiskPolicy = DiskPolicy()
     problems: tuple[Any, ...] = field(default=())  # warnings
     files: tuple[str, ...] = ()  # names of all that went into `version`, from the directory
+    console: str = ""  # `host:port`, or '' for none
     watch: bool = False  # whether a change of its files is taken up by itself

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -12,6 +12,7 @@ from engine.model import (
     Acted,
     Action,
     Admission,
+    ChannelState,
     Delivery,
     DestinationState,
     Message,
@@ -23,6 +24,26 @@ from engine.model import (
     Verdicts,
     Walk,
 )
+
+
+class Counted(NamedTuple):
+    """How often something happened at a channel or a destination, or how long it took in all."""
+
+    noun: str  # `channel` or `destination`
+    name: str
+    what: str
+    amount: int  # times, or microseconds
+
+
+class Request(NamedTuple):
+    """What somebody on another host asks of the engine, through the store."""
+
+    token: str
+    verb: str
+    arguments: str  # JSON
+    who: str
+    epoch: int  # of the engine that has taken it; 0: none yet
+    age: int  # microseconds since it was asked
 
 
 class Store(Protocol):
@@ -64,6 +85,24 @@ class Store(Protocol):
 
     def steer(self, destination: str, state: DestinationState, reason: str = "") -> Deferred[None]:
         """Pause, hold or start a destination; it stays so when the engine is started again."""
+
+    def steer_channel(self, channel: str, state: ChannelState, reason: str = "") -> Deferred[None]:
+        """Note a channel's state, so that it is in it when the engine is started again."""
+
+    def tally(self, at: int, counted: Sequence[Counted]) -> Deferred[None]:
+        """Add to the counts of the minute and of the hour that the instant `at` is in."""
+
+    def requests(self) -> Deferred[list[Request]]:
+        """What people on other hosts ask of the engine and nobody has answered, the oldest first."""
+
+    def take_request(self, asked: Request) -> Deferred[int]:
+        """Under which epoch it is this engine's; 0: it was withdrawn, or another engine was faster."""
+
+    def answer_request(self, token: str, answer: str) -> Deferred[None]:
+        """The answer to one that is this engine's: JSON."""
+
+    def settled(self, channel: str) -> Deferred[bool]:
+        """Whether nothing of `channel` waits to be translated or delivered; what is parked waits for people."""
 
     def untranslated(self, channel: str, after: int, limit: int) -> Deferred[list[Message]]:
         """Messages of `channel` in state received with an id above `after`, in order, with their content. Fails with

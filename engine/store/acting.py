@@ -9,14 +9,15 @@ from sqlalchemy import bindparam, delete, select, text
 
 from engine.model import Acted, Action, Verb
 from engine.store.driver import Row
-from engine.store.inbox import INSERT_MESSAGE
+from engine.store.inbox import INSERT_FURTHER, INSERT_MESSAGE
 from engine.store.ledger import Ledger
 from engine.store.moves import Moves
 from engine.store.outbox import OTHERWISE
 from engine.store.queueing import Queueing, lanes_of
-from engine.store.schema import CHUNK, action, content, delivery, further, lane, message, rejoin, translation, undelivered
+from engine.store.schema import CHUNK, action, content, delivery, lane, message, rejoin, translation, undelivered
 from engine.store.settling import INSERT_UNDELIVERED
 from engine.store.statements import Delete, Insert, Statement, Update, Written, among
+from engine.store.texts import storable
 from engine.store.unknown import FORGET_WAITS
 from engine.store.words import CANCELLED, DELIVERED, EXPIRED, FILTERED, PARKED, RECEIVED, SENDING, TRANSLATED, WAITING
 
@@ -25,7 +26,6 @@ PEER: Final = "replay"  # where a replayed message comes from
 
 _a, _d, _m = action.c, delivery.c, message.c
 INSERT_ACTION = Insert(action)
-INSERT_FURTHER = Insert(further, replacing=True)
 LEAVE_UNDELIVERED = Delete(undelivered)
 DONE = Statement("action_done", select(_a.messages, _a.deliveries).where(_a.token == bindparam("token")), "token")
 
@@ -117,7 +117,7 @@ def act(ledger: Ledger, wanted: Action) -> tuple[Acted, dict[str, int]]:
     on_messages, on_deliveries = acting.verbs[wanted.verb]
     messages = on_messages(wanted.messages) if on_messages and wanted.messages else 0
     deliveries = on_deliveries(wanted.deliveries) if on_deliveries and wanted.deliveries else 0
-    row = (wanted.token, acting.now, ledger.names(wanted.verb), wanted.who, wanted.why, messages, deliveries)
+    row = (wanted.token, acting.now, ledger.names(wanted.verb), acting.who, acting.why, messages, deliveries)
     ledger.driver.many(INSERT_ACTION, [row])
     channels = {ledger.channels.text(number): last for number, last in acting.again.items()}
     destinations = tuple(ledger.destinations.text(number) for number in sorted(acting.stirred))
@@ -141,7 +141,8 @@ class _Acting:
             Verb.RESEND: (None, self.resend),
             Verb.REPLAY: (self.replay, None),
         }
-        self.by = f" by {wanted.who}" + (f": {wanted.why}" if wanted.why else "")
+        self.who, self.why = storable(wanted.who), storable(wanted.why)
+        self.by = f" by {self.who}" + (f": {self.why}" if self.why else "")
 
     # ── messages ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -25,6 +25,7 @@ REFUSE: Final = 6
 FAIL: Final = 7  # what was read cannot be trusted: so nothing can
 PRUNE: Final = 8
 SHRINK: Final = 9
+DO: Final = 10  # what is not worth a place of its own: its load is called with the ledger
 
 RETRIES: Final = 5  # of a transaction that another session's locks or a lost connection spoiled
 
@@ -138,7 +139,7 @@ class Committer:
     def _run(self, jobs: Sequence[Job]) -> Done:
         """Each verb once over its part of the batch."""
         ledger = self.ledger
-        groups: tuple[list[Job], ...] = ([], [], [], [], [], [], [], [], [], [])
+        groups: tuple[list[Job], ...] = ([], [], [], [], [], [], [], [], [], [], [])
         for job in jobs:
             groups[job.verb].append(job)
         done = Done(len(jobs))
@@ -178,6 +179,7 @@ class Committer:
             answers.extend((job.answer, None) for job in group)
         answers.extend((job.answer, retention.prune(ledger, *job.load)) for job in groups[PRUNE])
         answers.extend((job.answer, ledger.driver.shrink(job.load)) for job in groups[SHRINK])
+        answers.extend((job.answer, job.load(ledger)) for job in groups[DO])
         return done
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, null, or_, select
 
 from engine.model import GATE
 from engine.store import search
+from engine.store.closeup import Closeup
 from engine.store.driver import Row
+from engine.store.figures import Figures
 from engine.store.queueing import read_keys
 from engine.store.rows import AttemptRow, Counts, DeliveryRow, MessageFacts, MessageRow
 from engine.store.schema import (
@@ -31,17 +33,17 @@ from engine.store.schema import (
 )
 from engine.store.search import Query
 from engine.store.words import SENDING, WAITING
-from engine.store.worklist import Worklist
 
 __all__ = ["AttemptRow", "Counts", "DeliveryRow", "History", "MessageFacts", "MessageRow", "Query"]
 
 
-class History(Worklist):
+class History(Closeup, Figures):
     """`History("sqlite:///site.db")`. Raises StoreError where there is no store, StoreTooNew for a later release's."""
 
     # ── one message ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def message(self, message_id: int) -> MessageFacts | None:
+    def message(self, message_id: int, content: bool = True) -> MessageFacts | None:
+        """Not `content`: without it, for those who read it in pieces."""
         rows = self._reader.select(search.messages().where(message.c.id == message_id))
         if not rows:
             return None
@@ -51,10 +53,13 @@ class History(Worklist):
         )
         translated_at, config = (done[0][0], self._text(name, done[0][1])) if done else (0, "")
         row = self._message(rows[0])
-        return MessageFacts(row, self._content(message_id), bytes(digest), self._text(name, admitted), translated_at, config)
+        body = self._content(message_id) if content else b""
+        return MessageFacts(row, body, bytes(digest), self._text(name, admitted), translated_at, config)
 
-    def deliveries(self, message_id: int) -> list[DeliveryRow]:
-        """In the order in which they were recorded: those of an earlier translation, and those that were sent again, too."""
+    def deliveries(self, message_id: int, limit: int = 0) -> list[DeliveryRow]:
+        """In the order in which they were recorded: those of an earlier translation, and those that were sent again, too.
+
+        `limit`: the most that are read; 0: all."""
         d = delivery.c
         columns = (
             *(d.id, d.message_id, d.ordinal, d.channel, d.route, d.destination, d.state, d.attempts, d.in_doubt),
@@ -65,23 +70,26 @@ class History(Worklist):
         others = [row[0] for row in self._reader.select(select(further.c.id).where(further.c.message_id == message_id))]
         theirs = or_(d.id.between(first, last), d.id.in_(others)) if others else d.id.between(first, last)
         found = select(*columns).select_from(delivery.outerjoin(lane, lane.c.id == d.lane)).where(theirs)
-        return [self._delivery(row) for row in self._reader.select(found.order_by(d.id))]
+        return [self._delivery(row) for row in self._reader.select(_limited(found.order_by(d.id), limit))]
 
-    def parts(self, message_id: int) -> list[MessageRow]:
-        """Of a batch, in order."""
-        return [self._message(row) for row in self._reader.select(search.parts(message_id))]
+    def parts(self, message_id: int, limit: int = 0) -> list[MessageRow]:
+        """Of a batch, in order. `limit`: the most that are read; 0: all."""
+        return [self._message(row) for row in self._reader.select(_limited(search.parts(message_id), limit))]
 
-    def replays(self, message_id: int) -> list[MessageRow]:
-        """Of a message, in order."""
+    def replays(self, message_id: int, limit: int = 0) -> list[MessageRow]:
+        """Of a message, in order. `limit`: the most that are read; 0: all."""
         others = select(further.c.id).where(further.c.message_id == message_id)
-        rows = self._reader.select(search.messages().where(message.c.id.in_(others)).order_by(message.c.id))
-        return [self._message(row) for row in rows]
+        wanted = search.messages().where(message.c.id.in_(others)).order_by(message.c.id)
+        return [self._message(row) for row in self._reader.select(_limited(wanted, limit))]
 
-    def attempts(self, delivery_id: int) -> list[AttemptRow]:
-        """In order; one that is under way is the last."""
+    def attempts(self, delivery_id: int, replies: bool = True, limit: int = 0) -> list[AttemptRow]:
+        """In order; one that is under way is the last. Not `replies`: without them, only their sizes. `limit`: the newest
+        so many; 0: all."""
         a = attempt.c
-        columns = (a.delivery, a.n, a.epoch, a.started_at, a.ended_at, a.outcome, a.in_doubt, a.reason, a.reply)
-        rows = self._reader.select(select(*columns).where(a.delivery == delivery_id).order_by(a.n))
+        reply = a.reply if replies else null()
+        columns = (a.delivery, a.n, a.epoch, a.started_at, a.ended_at, a.outcome, a.in_doubt, a.reason, reply)
+        wanted = select(*columns, func.length(a.reply)).where(a.delivery == delivery_id)
+        rows = self._reader.select(_limited(wanted.order_by(a.n.desc()), limit))[::-1]
         found = [
             AttemptRow(
                 delivery_id,
@@ -93,8 +101,9 @@ class History(Worklist):
                 bool(doubt),
                 why or "",
                 bytes(reply or b""),
+                size or 0,
             )
-            for _, n, epoch, started_at, ended_at, outcome, doubt, why, reply in rows
+            for _, n, epoch, started_at, ended_at, outcome, doubt, why, reply, size in rows
         ]
         under_way = (
             select(delivery.c.attempts, lane.c.epoch, lane.c.begun_at)
@@ -130,18 +139,23 @@ class History(Worklist):
         m, d = message.c, delivery.c
         by_channel = select(m.channel, m.state, func.count()).group_by(m.channel, m.state)
         by_destination = select(d.destination, d.state, func.count()).group_by(d.destination, d.state)
-        waiting = select(lane.c.destination, func.count(), func.min(lane.c.head)).group_by(lane.c.destination)
+        waiting = (  # a gate has no destination
+            select(lane.c.destination, func.count(), func.min(lane.c.head))
+            .where(lane.c.destination > 0)
+            .group_by(lane.c.destination)
+        )
+        channels, destinations = self.standings()
         oldest = {}
         lanes = {}
         for number, count, head in self._reader.select(waiting):
             to = self._text(destination, number)
             lanes[to] = count
             oldest[to] = self._reader.select(select(d.created_at).where(d.id == head))[0][0]
-        states = select(destination.c.name, destination.c.state, destination.c.reason)
         return Counts(
             {(self._text(channel, one), self._text(name, state)): n for one, state, n in self._reader.select(by_channel)},
             {(self._text(destination, one), self._text(name, state)): n for one, state, n in self._reader.select(by_destination)},
-            {title: (self._text(name, state), reason) for title, state, reason in self._reader.select(states)},
+            {title: stands[:2] for title, stands in channels.items()},
+            {title: stands[:2] for title, stands in destinations.items()},
             lanes,
             oldest,
         )
@@ -179,3 +193,7 @@ class History(Worklist):
     def _json(self, column: Any, message_id: int) -> list[Any]:
         rows = self._reader.select(select(column).where(translation.c.message_id == message_id))
         return list(orjson.loads(rows[0][0])) if rows and rows[0][0] else []
+
+
+def _limited(statement: Select[Any], limit: int) -> Select[Any]:
+    return statement.limit(limit) if limit else statement

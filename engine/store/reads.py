@@ -15,7 +15,7 @@ from engine.ids import format_id
 from engine.model import Heading, Message
 from engine.store.driver import Reader
 from engine.store.lanes import CHUNKS, CONTENTS, NEXT_DUE, damaged
-from engine.store.schema import CHUNK, channel, message
+from engine.store.schema import CHUNK, channel, lane, message
 from engine.store.statements import Statement
 from engine.store.words import RECEIVED
 
@@ -40,6 +40,22 @@ UNTRANSLATED = Statement(
     .offset(literal_column("0")),
     *("name", "after", "limit"),
 )
+
+
+_ONE: Any = literal_column("1")
+_ZERO: Any = literal_column("0")
+_ID = select(channel.c.id).where(channel.c.name == bindparam("name")).scalar_subquery()
+TO_TRANSLATE = Statement(
+    "to_translate",
+    select(_m.id).where(_m.channel == _ID, _m.state == literal_column(str(RECEIVED))).limit(_ONE).offset(_ZERO),
+    "name",
+)
+TO_DELIVER = Statement("to_deliver", select(lane.c.id).where(lane.c.channel == _ID).limit(_ONE).offset(_ZERO), "name")
+
+
+def settled(reader: Reader, channel_name: str) -> bool:
+    """Whether nothing of this channel waits to be translated or delivered."""
+    return not reader.rows(TO_TRANSLATE, channel_name) and not reader.rows(TO_DELIVER, channel_name)
 
 
 def untranslated(reader: Reader, channel_name: str, after: int, limit: int) -> tuple[list[Message], bool]:

@@ -12,14 +12,14 @@ from typing import Final
 from sqlalchemy import bindparam, func, select, text, update
 
 from engine.ids import first_id
-from engine.model import Opened
+from engine.model import ChannelState, Opened
 from engine.store import keys
 from engine.store.driver import Driver
 from engine.store.ledger import Ledger
 from engine.store.moves import rejoin_lanes
-from engine.store.schema import delivery, destination, lane, message, meta, rejoin
+from engine.store.schema import channel, delivery, destination, lane, message, meta, rejoin
 from engine.store.statements import Statement, Written
-from engine.store.words import HELD, RECEIVED, RUNNING, SENDING, UNKNOWN, WAITING
+from engine.store.words import HELD, RECEIVED, RUNNING, SENDING, UNKNOWN, WAITING, WORDS
 
 LATEST: Final = 3_600_000_000  # a due time further off than this was made by a clock that stood wrong
 WHY: Final = "the engine stopped before an answer came"
@@ -60,7 +60,13 @@ LARGEST_MESSAGE = Statement("largest_message", select(func.max(message.c.id)))
 LARGEST_DELIVERY = Statement("largest_delivery", select(func.max(delivery.c.id)))
 STANDING = Statement(
     "standing",
-    select(destination.c.id, destination.c.name, destination.c.reason).where(destination.c.state != text(str(RUNNING))),
+    select(destination.c.id, destination.c.name, destination.c.reason, destination.c.since).where(
+        destination.c.state != text(str(RUNNING))
+    ),
+)
+STOPPED = Statement(
+    "stopped",
+    select(channel.c.name, channel.c.state, channel.c.reason, channel.c.since).where(channel.c.state != text(str(RUNNING))),
 )
 TRY_AGAIN = Statement(
     "try_again",
@@ -93,4 +99,5 @@ def recover(driver: Driver, now: Callable[[], int]) -> tuple[Ledger, Opened]:
     ledger.duplicates.load(driver)
     keys.count(ledger)
     driver.opened()
-    return ledger, Opened(in_doubt, driver.rows(BACKLOG)[0][0], tuple((row[1], row[2]) for row in standing))
+    stopped = tuple((name, ChannelState(WORDS[state]), reason, since) for name, state, reason, since in driver.rows(STOPPED))
+    return ledger, Opened(in_doubt, driver.rows(BACKLOG)[0][0], tuple((*row[1:],) for row in standing), stopped)

@@ -27,6 +27,24 @@ class MessageRow(NamedTuple):
     deliveries: int
 
 
+class Page(NamedTuple):
+    """What one look for messages has found, newest first. Where its time was up, the id and the instant it had come to."""
+
+    rows: list[MessageRow]
+    reached: int = 0  # beyond this id nothing was looked at; 0: everything was
+    reached_at: int = 0
+
+
+class FoundDelivery(NamedTuple):
+    """A delivery, as far as a line of a search tells of it."""
+
+    id: int
+    destination: str
+    state: str
+    in_doubt: bool
+    reason: str
+
+
 class MessageFacts(NamedTuple):
     """Everything about one message. `content` is empty for a duplicate: its original has it."""
 
@@ -73,11 +91,24 @@ class AttemptRow(NamedTuple):
     in_doubt: bool
     reason: str
     reply: bytes  # its first 256 KiB
+    reply_size: int = 0  # bytes of it that are kept, also where they were not asked for
+
+
+class StandingRow(NamedTuple):
+    """Where a waiting delivery stands in one of its lanes."""
+
+    order_key: str  # begins with GATE where it waits for another route of the same message
+    ahead: int  # deliveries before it; counted up to a thousand
+    head: int  # the delivery whose turn it is
+    head_message: int
+    due: int  # when the head is tried again; 0: now
+    sending: bool  # an attempt is under way in this lane
 
 
 class Counts(NamedTuple):
     messages: dict[tuple[str, str], int]  # (channel, state)
     deliveries: dict[tuple[str, str], int]  # (destination, state); waiting ones include those under way
+    channels: dict[str, tuple[str, str]]  # name: (state, reason)
     destinations: dict[str, tuple[str, str]]  # name: (state, reason)
     lanes: dict[str, int]  # destination: lanes in which something waits
     oldest: dict[str, int]  # destination: when the oldest waiting head was recorded
@@ -124,6 +155,9 @@ class PlannedDelivery(NamedTuple):
     destination: str
     state: str  # waiting includes those under way
     order_key: str  # of its own lane
+    lane: int = 0
+    resend_of: int = 0  # the delivery it repeats on somebody's word
+    content: int = 0  # whose content it has
 
 
 class PlannedMessage(NamedTuple):
@@ -131,3 +165,31 @@ class PlannedMessage(NamedTuple):
 
     row: MessageRow
     deliveries: tuple[PlannedDelivery, ...]
+
+
+class ParkedRow(NamedTuple):
+    """Parked messages, or parked deliveries, of one reason: a line of the worklist before it is grouped by cause."""
+
+    channel: str
+    destination: str  # '' for messages
+    kind: str  # the reason's kind: one of `ParkReason`
+    reason: str
+    things: int
+    first: int  # the oldest one's id
+    last: int
+    oldest: int  # when the oldest was received, or its delivery recorded
+    newest: int
+    in_doubt: int  # of these deliveries: how many may have arrived
+
+
+class DoubtRow(NamedTuple):
+    """A delivery that may have arrived, and that nobody has answered for."""
+
+    delivery_id: int
+    message_id: int
+    channel: str
+    destination: str
+    state: str
+    attempts: int
+    since: int  # when its state last changed
+    reason: str

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from engine.store.words import DUPLICATE, PARKED, RECEIVED, REJECTED, WAITING
 
-SCHEMA: Final = 2  # raised by every migration
+SCHEMA: Final = 3  # raised by every migration
 CHUNK: Final = 1 << 20  # bytes of content in one row
 
 # Parked, rejected, duplicate. What a query must say, word for word, to be served by `message_unusual`; a list of three would
@@ -331,3 +331,34 @@ action = Table(
     _number("messages"),
     _number("deliveries"),
 )
+
+# ── what came and went, and what others ask for ────────────────────────────────────────────────────────────────────
+
+tally = Table(
+    "tally",  # in buckets of a minute and of an hour; a bucket in which nothing was counted has no row
+    metadata,
+    _key("width", SmallInteger),  # seconds
+    _key("at", _INSTANT),  # its beginning
+    _key("noun", Integer),  # number of `channel` or `destination`, the table that the next is a number of
+    _key("owner", SmallInteger),
+    _key("what", Integer),
+    _number("count"),
+    sqlite_with_rowid=False,
+    **_BUSY,
+)
+
+request = Table(
+    "request",  # what somebody on another host asks the engine to do
+    metadata,
+    Column("token", Text, primary_key=True),  # the asker's: the same request twice is one
+    _number("asked_at", _INSTANT),  # by the database's clock
+    _text("who"),
+    _text("verb"),
+    _text("arguments"),  # JSON
+    _number("epoch"),  # of the engine that took it; 0: nobody yet
+    _number("taken_at", _INSTANT),
+    _number("answered_at", _INSTANT),  # 0: not yet
+    _text("answer"),  # JSON, as the control socket answers
+    **_BUSY,
+)
+Index("request_answered", request.c.answered_at, request.c.asked_at)

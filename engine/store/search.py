@@ -1,72 +1,86 @@
 """A search, as one statement: newest first, paged by id.
 
-Control ids and business keys come from their runs and from what is not in a run yet, so the answer is exact at once. The
-other filters are tested while walking back from the newest message; an instant becomes an id through the map in `run`.
+Control ids and business keys come from their runs and from what is not in a run yet, so the answer is exact at once. What
+is rare (parked, rejected, waiting, …) comes from where it is kept together; the other filters are tested while walking back
+from the newest message. An instant becomes an id through the map in `run`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, exists, func, literal_column, or_, select, text, union
+from sqlalchemy import Select, and_, case, func, select, union, union_all
 
+from engine.store.filters import Conditions, Number, Words, keyed, sending, several
 from engine.store.inbox import after_parts
-from engine.store.schema import (
-    UNUSUAL_MESSAGE,
-    business_key,
-    delivery,
-    further,
-    lane,
-    message,
-    meta,
-    run,
-    translation,
-    undelivered,
-)
-from engine.store.texts import INDEXED, indexed, storable
-from engine.store.words import CODES, CONTROL, DUPLICATE, PARKED, REJECTED, SENDING, WAITING
+from engine.store.schema import delivery, further, lane, message, place, run, translation
+from engine.store.texts import storable
+from engine.store.words import SENDING, WAITING
 
-_FRESH_SQLITE = "SELECT f.message_id FROM fresh_key f, json_each(f.keys) j WHERE j.value = :key"
-_FRESH_POSTGRES = "SELECT f.message_id FROM fresh_key f, jsonb_array_elements_text(CAST(f.keys AS jsonb)) j WHERE j.value = :key"
-
-Number = Callable[[str], int]
-"""The number of a name; -1 for one the store has never seen."""
+LONG: Final = 16  # keys that are looked up in every run at once; of more, stretch by stretch
+KEPT_TOGETHER: Final = ("parked", "rejected", "duplicate", "received")
+FEW: Final = 10_000  # waiting deliveries that are gathered at once; where there are more, one is found soon on the way back
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Exact filters; those that are empty do not narrow. Instants are microseconds since 1970, both inclusive."""
+    """Filters that must all hold; those that are empty do not narrow. Instants are microseconds since 1970, both inclusive."""
 
-    message_id: int = 0
-    channel: str = ""
-    state: str = ""
-    kind: str = ""
-    control_id: str = ""
-    keys: tuple[tuple[str, str], ...] = ()  # business keys: (name, value)
-    destination: str = ""
-    delivery_state: str = ""
+    message_id: int | tuple[int, ...] = 0
+    channel: Words = ""
+    state: Words = ""
+    kind: Words = ""  # `ADT` stands for every `ADT^…`
+    control_id: Words = ""
+    keys: tuple[tuple[str, Words], ...] = ()  # business keys: (name, value)
+    destination: Words = ""
+    delivery_state: Words = ""
+    error: tuple[Words, ...] = ()  # texts that must occur in a reason, in either case; of each of these, any
+    flags: tuple[Words, ...] = ()  # of each of these, any
     since: int = 0
     until: int = 0
+    without: tuple[Query, ...] = ()  # what any of these finds is left out
+    visible: tuple[str, ...] | None = None  # channels that the asker may see; None: all
+
+    @property
+    def gathered(self) -> bool:
+        """What it finds is gathered from an index, whole: there is no walking back."""
+        return bool(self.message_id or self.control_id or self.keys) or self.delivery_state == "sending"
+
+    @property
+    def together(self) -> bool:
+        """What it finds is kept together: walking back over much of the store is little work."""
+        states = several(self.delivery_state)
+        return self.state in KEPT_TOGETHER or (bool(states) and "delivered" not in states)
+
+    def list_of_keys(self) -> Query:
+        """Where nothing but a long list of keys leads to what it finds: a query of that list alone. Else an empty one."""
+        terms = [Query(control_id=self.control_id)] if self.control_id else []
+        terms += [Query(keys=(each,)) for each in self.keys]
+        if self.message_id or len(terms) != 1:
+            return Query()
+        values = several(terms[0].control_id) or several(terms[0].keys[0][1])
+        return terms[0] if len(values) > LONG else Query()
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How a search turns its words into numbers."""
+    """How a search turns its words into numbers, and how it is to be said."""
 
     name: Number
     channel: Number
     destination: Number
     dialect: str
+    few_wait: bool = False  # no more than FEW deliveries wait
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Ids between which everything lies that a search's instants allow."""
+    """Ids between which everything lies that is looked for, both inclusive; 0: none."""
 
     lowest: int = 0
-    highest: int = 0  # 0: none
+    highest: int = 0
 
 
 def lowest_id(since: int) -> Select[Any]:
@@ -79,13 +93,32 @@ def highest_id(until: int) -> Select[Any]:
     return select(func.max(run.c.last_message)).where(run.c.first_received <= until, run.c.first_message > 0)
 
 
-def keyed() -> Select[Any]:
-    return select(meta.c.keyed)
+def stretch_below(before: int, runs: int) -> Select[Any]:
+    """(first message, received at, run) of the stretch that begins so many runs below `before`; none where fewer are left."""
+    r = run.c
+    older = select(r.first_message, r.first_received, r.id).where(r.first_message > 0)
+    if before:
+        older = older.where(r.first_message < before)
+    return older.order_by(r.id.desc()).limit(1).offset(runs - 1)
+
+
+def stretch_above(after: int, runs: int) -> Select[Any]:
+    """(last message, received at, run) of the stretch that ends so many runs above `after`."""
+    r = run.c
+    newer = select(r.last_message, r.last_received, r.id).where(r.first_message > 0, r.last_message > after)
+    return newer.order_by(r.id).limit(1).offset(runs - 1)
 
 
 def early_unkeyed(after: int, until: int) -> Select[Any]:
     """Whether a message that is in no run yet was received by `until`."""
     return select(message.c.id).where(message.c.id > after, message.c.received_at <= until).limit(1)
+
+
+def many_wait() -> Select[Any]:
+    """Rows beyond the first FEW of what waits; none where there are no more."""
+    places = select(place.c.lane).limit(1).offset(FEW)
+    lanes = select(lane.c.id).limit(1).offset(FEW)
+    return union_all(places.subquery().select(), lanes.subquery().select())  # type: ignore[return-value]
 
 
 COLUMNS = (
@@ -96,8 +129,12 @@ COLUMNS = (
 )
 
 
-def messages() -> Select[Any]:
-    return select(*COLUMNS).select_from(message.outerjoin(translation, translation.c.message_id == message.c.id))
+def messages(lowest: int = 0, before: int = 0) -> Select[Any]:
+    """All of them. Of those from `lowest` on and `before` an id the translations are said to lie there too: PostgreSQL does
+    not conclude it."""
+    within = [translation.c.message_id >= lowest] if lowest else []
+    within += [translation.c.message_id < before] if before else []
+    return select(*COLUMNS).select_from(message.outerjoin(translation, and_(translation.c.message_id == message.c.id, *within)))
 
 
 def parts(batch: int) -> Select[Any]:
@@ -105,88 +142,75 @@ def parts(batch: int) -> Select[Any]:
     return messages().where(message.c.id > batch, message.c.id < after_parts(batch, batch)).order_by(message.c.id)
 
 
-def find(query: Query, names: Names, bounds: Bounds, limit: int, before: int) -> Select[Any]:
+def deliveries_of(numbers: Collection[int]) -> list[Select[Any]]:
+    """(message, delivery, destination, state, in doubt, reason) of what these messages sent."""
+    d, t = delivery.c, translation.c
+    state = case((and_(d.state == WAITING, sending()), SENDING), else_=d.state)
+    columns = d.id, d.destination, state, d.in_doubt, d.reason
+    with_lanes = delivery.outerjoin(lane, lane.c.id == d.lane)
+    own = translation.join(with_lanes, d.id.between(t.first_delivery, t.first_delivery + t.deliveries - 1))
+    others = further.join(with_lanes, d.id == further.c.id)
+    return [
+        select(t.message_id, *columns).select_from(own).where(t.message_id.in_(numbers)),
+        select(further.c.message_id, *columns).select_from(others).where(further.c.message_id.in_(numbers)),
+    ]
+
+
+def recent_kinds(newest: int) -> Select[Any]:
+    recent = select(message.c.kind).where(message.c.kind != "").order_by(message.c.id.desc()).limit(newest).subquery()
+    return select(recent.c.kind).group_by(recent.c.kind).order_by(func.count().desc(), recent.c.kind)
+
+
+def find(query: Query, names: Names, bounds: Bounds, limit: int, before: int, after: int = 0) -> Select[Any]:
+    """The newest that match; with `after`, the oldest of those that are newer, oldest first."""
     m = message.c
-    wanted = messages().order_by(m.id.desc()).limit(limit)
-    if query.message_id:
-        wanted = wanted.where(m.id == query.message_id)
+    within = (max(bounds.lowest, after), before) if names.dialect == "postgresql" else (0, 0)
+    wanted = messages(*within).order_by(m.id if after else m.id.desc()).limit(limit)
     if before:
         wanted = wanted.where(m.id < before)
+    if after:
+        wanted = wanted.where(m.id > after)
     if bounds.lowest:
         wanted = wanted.where(m.id >= bounds.lowest)
     if bounds.highest:
         wanted = wanted.where(m.id <= bounds.highest)
-    if query.channel:
-        wanted = wanted.where(m.channel == names.channel(query.channel))
-    if query.state:
-        wanted = wanted.where(*_state(CODES.get(query.state, -1)))
-    if query.kind:
-        wanted = wanted.where(m.kind == query.kind)
-    if query.since:
-        wanted = wanted.where(m.received_at >= query.since)
-    if query.until:
-        wanted = wanted.where(m.received_at <= query.until)
-    if query.control_id:
-        control_id = storable(query.control_id)
-        wanted = wanted.where(m.id.in_(_control_id(control_id)))
-        if len(control_id) >= INDEXED:  # the index has no more than its beginning
-            wanted = wanted.where(m.control_id == control_id)
-    for name, value in query.keys:
-        wanted = wanted.where(m.id.in_(_business_key(names, name, value)))
-    if query.destination or query.delivery_state:
-        wanted = wanted.where(_deliveries(query, names))
+    for condition in Conditions(names, max(bounds.lowest, after)).of(query):
+        wanted = wanted.where(condition)
     return wanted
 
 
-def _state(code: int) -> list[ColumnElement[bool]]:
-    """As literals: a partial index serves only those who name its condition."""
-    conditions: list[ColumnElement[bool]] = [message.c.state == literal_column(str(code))]
-    if code in (PARKED, REJECTED, DUPLICATE):
-        conditions.append(text(f"message.{UNUSUAL_MESSAGE}"))  # type: ignore[arg-type]
-    return conditions
+def listed(query: Query, names: Names, first: int, below: int) -> Select[Any]:
+    """Ids from a `list_of_keys`, by the runs from `first` on and `below` another, which the statement before this one began
+    with; 0: none. A message's keys are in the run of its own stretch or in a later one."""
+    conditions = Conditions(names, 0)
+    runs = first, below
+    if query.control_id:
+        found = conditions.with_control_id([storable(each) for each in several(query.control_id)], runs, not below)
+    else:
+        ((name, values),) = query.keys
+        found = conditions.with_key(name, several(values), runs, not below)
+    return union(*found)  # type: ignore[return-value]
 
 
-def _in_runs(key: str) -> Select[Any]:
-    k = business_key.c
-    return select(k.message_id).where(k.run.in_(select(run.c.id)), k.key == key)
-
-
-def _control_id(value: str) -> Any:
-    unkeyed = select(message.c.id).where(message.c.id > keyed().scalar_subquery(), message.c.control_id == value)
-    return union(_in_runs(f"{CONTROL}:{value[:INDEXED]}"), unkeyed.correlate(None)).subquery().select()
-
-
-def _business_key(names: Names, name: str, value: str) -> Any:
-    key = f"{names.name(name)}:{indexed(storable(value))}"
-    fresh = text(_FRESH_POSTGRES if names.dialect == "postgresql" else _FRESH_SQLITE)
-    fresh = fresh.bindparams(bindparam("key", key, unique=True))
-    return union(_in_runs(key), fresh.columns(message_id=BigInteger)).subquery().select()
-
-
-def sending() -> ColumnElement[bool]:
-    """Whether a waiting delivery (joined with its lane) is under way."""
-    return (lane.c.state == SENDING) & delivery.c.id.between(lane.c.head, lane.c.begun)
-
-
-def _deliveries(query: Query, names: Names) -> ColumnElement[bool]:
-    """Messages with a delivery like this. Those that ended badly are few and have an index; others are looked up message
-    by message, on the way back from the newest."""
-    d = delivery.c
-    conditions: list[ColumnElement[bool]] = []
-    if query.destination:
-        conditions.append(d.destination == names.destination(query.destination))
-    code = CODES.get(query.delivery_state, -1)
-    if query.delivery_state in ("parked", "cancelled", "expired"):
-        ended = delivery.join(undelivered, undelivered.c.delivery == d.id)
-        return message.c.id.in_(select(d.message_id).select_from(ended).where(undelivered.c.state == code, *conditions))
-    if query.delivery_state == "sending":
-        under_way = select(d.message_id).join(lane, (lane.c.id == d.lane) & sending())
-        return message.c.id.in_(under_way.where(d.state == WAITING, *conditions))
-    if query.delivery_state:
-        conditions.append(d.state == code)
-    own = d.id.between(translation.c.first_delivery, translation.c.first_delivery + translation.c.deliveries - 1)
-    others = further.join(delivery, d.id == further.c.id)
-    return or_(
-        exists(select(d.id).where(own, *conditions).correlate(translation)),
-        exists(select(d.id).select_from(others).where(further.c.message_id == message.c.id, *conditions).correlate(message)),
-    )
+__all__ = [
+    "COLUMNS",
+    "Bounds",
+    "Names",
+    "Query",
+    "Words",
+    "deliveries_of",
+    "early_unkeyed",
+    "find",
+    "highest_id",
+    "keyed",
+    "listed",
+    "lowest_id",
+    "many_wait",
+    "messages",
+    "parts",
+    "recent_kinds",
+    "sending",
+    "several",
+    "stretch_above",
+    "stretch_below",
+]

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select, text, update
 
 from engine.model import (
     Busy,
+    ChannelState,
     Close,
     Delivered,
     DestinationState,
@@ -26,9 +27,10 @@ from engine.store.lanes import FOLLOWERS
 from engine.store.ledger import Flight, Ledger
 from engine.store.moves import ADVANCE_LANE, LANES_END, LEAVE_CROSSING, LEAVE_PLACE, SPANS, rejoin_lanes, unblock
 from engine.store.queueing import LANE_BITS
-from engine.store.schema import attempt, crossing, delivery, destination, lane
+from engine.store.schema import attempt, channel, crossing, delivery, destination, lane
 from engine.store.schema import undelivered as undelivered_
 from engine.store.statements import Insert, Statement, Update
+from engine.store.texts import storable
 from engine.store.words import CODES, DELIVERED, LANE_BLOCKED, SENDING, UNKNOWN, WAITING
 
 REPLY: Final = 256 << 10  # bytes of a reply that are kept
@@ -37,6 +39,7 @@ INSERT_ATTEMPT = Insert(attempt)
 INSERT_UNDELIVERED = Insert(undelivered_)
 SETTLE_DELIVERY = Update("settle_delivery", delivery, "state", "attempts", "changed_at", "in_doubt", "reason", "id")
 SETTLE_DESTINATION = Update("settle_destination", destination, "state", "reason", "since", "id")
+SETTLE_CHANNEL = Update("settle_channel", channel, "state", "reason", "since", "id")
 CROSSED = Statement("crossed", select(crossing.c.lane).where(crossing.c.delivery == bindparam("number")), "number")
 
 _OUTCOMES: Final[dict[type, int]] = {
@@ -126,6 +129,13 @@ def steer(ledger: Ledger, name: str, state: DestinationState, reason: str, since
     else:
         ledger.stopping.add(number)
         ledger.after.append(lambda: ledger.standing.add(number))
+
+
+def steer_channel(ledger: Ledger, name: str, state: ChannelState, reason: str) -> None:
+    """Note a channel's state for the next start; the engine sees to it that it is in it."""
+    number = ledger.channels(name)
+    ledger.channels.write(ledger.driver, ledger.now)
+    ledger.driver.many(SETTLE_CHANNEL, [(CODES[state], storable(reason), ledger.now(), number)])
 
 
 class _Going:

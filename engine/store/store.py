@@ -8,13 +8,14 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from engine.contracts import DiskPolicy, Runtime
+from engine.contracts import Counted, DiskPolicy, Request, Runtime
 from engine.errors import StoreError, StoreFull, WardlineError
 from engine.events import Committed
 from engine.model import (
     Acted,
     Action,
     Admission,
+    ChannelState,
     Delivery,
     DestinationState,
     Message,
@@ -27,10 +28,11 @@ from engine.model import (
     Verdicts,
     Walk,
 )
-from engine.store import acting, commit, frames, reads
+from engine.store import acting, commit, frames, reads, requests, settling, tally
 from engine.store.commit import Committer, Done, Job
 from engine.store.driver import Driver, Fault, Reader
 from engine.store.prepare import prepare
+from engine.store.pressure import Pressure
 from engine.store.recovery import recover
 from engine.store.space import Space
 from engine.store.tail import Tail
@@ -74,6 +76,8 @@ class SqlStore:
         else:
             self._writer = InlineWriter(committer, seconds, self._finish, self._fail)
             self._reads = reads.InlineReads(reader)
+        self._pressure = Pressure(self._tail, runtime.clock, self._writer.submit)
+        self._give = self._pressure.take if threaded else self._writer.submit  # what is done at once waits for nobody
 
     # ── verbs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -81,7 +85,11 @@ class SqlStore:
         if self.space is not None and self.space.refusal:
             return fail(StoreFull(self.space.refusal))
         size = len(admission.content) + sum(len(part.content) for part in admission.parts)
-        return self._submit(commit.TAKE, admission, 1 + len(admission.parts), size)
+        if self._failure is not None or self._closed is not None:
+            return self._refuse()
+        answer: Deferred[Taken] = Deferred()
+        self._give(Job(commit.TAKE, admission, answer, 1 + len(admission.parts), size))
+        return answer
 
     def translated(self, translations: Sequence[Translation]) -> Deferred[None]:
         size = sum(len(outgoing.content) for one in translations for outgoing in one.outgoings)
@@ -97,6 +105,10 @@ class SqlStore:
         """Pause, hold or start a destination; it stays so when the engine is started again. One that is not running
         gives no deliveries."""
         return self._submit(commit.STEER, (destination, state, reason, self._runtime.now()), 1, 0)
+
+    def steer_channel(self, channel: str, state: ChannelState, reason: str = "") -> Deferred[None]:
+        """Note a channel's state, so that it is in it when the engine is started again."""
+        return self._do(settling.steer_channel, channel, state, reason)
 
     def act(self, action: Action) -> Deferred[Acted]:
         things = len(action.messages) + len(action.deliveries)
@@ -122,6 +134,21 @@ class SqlStore:
 
     def shrink(self, whole: bool) -> Deferred[bool]:
         return self._submit(commit.SHRINK, whole, 1, 0)
+
+    def tally(self, at: int, counted: Sequence[Counted]) -> Deferred[None]:
+        """Add to the buckets that the instant `at` is in."""
+        return self._do(tally.tally, at, counted)
+
+    def take_request(self, asked: Request) -> Deferred[int]:
+        """Under which epoch it is taken; 0: it is not there any more, or somebody was faster."""
+        return self._do(requests.take_request, asked)
+
+    def answer_request(self, token: str, answer: str) -> Deferred[None]:
+        """Give the answer to one that was taken under this engine's epoch."""
+        return self._do(requests.answer_request, token, answer)
+
+    def _do(self, what: Callable[..., Any], *about: Any) -> Deferred[Any]:
+        return self._submit(commit.DO, lambda ledger: what(ledger, *about), 1, 0)
 
     def _submit(self, verb: int, load: Any, items: int, size: int) -> Deferred[Any]:
         if self._failure is not None or self._closed is not None:
@@ -173,6 +200,18 @@ class SqlStore:
             return succeed(0)
         return self._reads.ask(reads.next_due, destination).addErrback(self._distrust)
 
+    def settled(self, channel: str) -> Deferred[bool]:
+        """Whether nothing of `channel` waits to be translated or delivered. Looks at every lane where nothing does."""
+        if self._failure is not None or self._closed is not None:
+            return self._refuse()
+        return self._reads.ask(reads.settled, channel).addErrback(self._distrust)
+
+    def requests(self) -> Deferred[list[Request]]:
+        """What is asked of this engine through the store, and not answered."""
+        if self._failure is not None or self._closed is not None:
+            return self._refuse()
+        return self._reads.ask(requests.requests).addErrback(self._distrust)
+
     def channels(self) -> list[str]:
         """Those that the store has ever had messages of, at opening."""
         return list(self._channels)
@@ -188,6 +227,8 @@ class SqlStore:
             self._closed = Deferred()
             self._reads.close()
             if self._failure is None:
+                for job in self._pressure.let_go():
+                    self._writer.submit(job)
                 self._writer.close(self._gone)
             else:  # the writer has ended and given back the lock
                 self._gone()
@@ -222,13 +263,15 @@ class SqlStore:
                 answer.errback(Failure(result))
             else:
                 answer.callback(result)
+        self._pressure.ease()
 
     def _fail(self, failure: StoreError, waiting: list[Deferred[Any]]) -> None:
         first = self._failure is None
         self._failure = self._failure or failure
         if first:
             self._on_failure(failure)
-        for answer in [*waiting, *self._writer.abandoned()]:
+        held = [job.answer for job in self._pressure.let_go()]
+        for answer in [*waiting, *self._writer.abandoned(), *held]:
             answer.errback(Failure(failure))
         self._gone()
 

@@ -1,31 +1,35 @@
-"""What waits for people, and what they did: refused frames, unknown codes, actions, and what an action would find."""
+"""What waits for people, and what they did: refused frames, unknown codes, what is parked or in doubt, actions."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, Text, func, literal_column, select, text
 
-from engine.store.asking import Asking
-from engine.store.queueing import read_keys
-from engine.store.rows import ActionRow, PlannedDelivery, PlannedMessage, RefusedRow, UnknownRow
+from engine.store.planning import Planning
+from engine.store.rows import ActionRow, DoubtRow, ParkedRow, RefusedRow, UnknownRow
 from engine.store.schema import (
+    UNUSUAL_MESSAGE,
     action,
     channel,
     delivery,
     destination,
-    further,
+    lane,
+    message,
     name,
     refused,
     translation,
+    undelivered,
     unknown_code,
     waits_for,
 )
-from engine.store.search import Query
 from engine.store.texts import indexed, storable
+from engine.store.words import PARKED, WAITING
+
+_NOTHING: Final = literal_column("''", Text)  # no parameter: what is grouped by must be the same text as what is selected
 
 
-class Worklist(Asking):
+class Worklist(Planning):
     """The part of `History` that an operator works through."""
 
     def refused(self, only: str = "", limit: int = 50, before: int = 0) -> list[RefusedRow]:
@@ -61,38 +65,69 @@ class Worklist(Asking):
         rows = self._reader.select(select(*columns).order_by(a.done_at.desc(), a.token).limit(limit))
         return [ActionRow(token, done_at, self._text(name, verb), *facts) for token, done_at, verb, *facts in rows]
 
-    # ── before an action ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── what is parked, and what is in doubt ───────────────────────────────────────────────────────────────────────
 
-    def plan(self, query: Query, limit: int = 500, before: int = 0) -> list[PlannedMessage]:
-        """Messages that match, newest first, each with all its deliveries; the next page is `before` the last one's id."""
-        rows = self.find(query, limit, before)
-        deliveries = self._planned([row.id for row in rows])
-        return [PlannedMessage(row, tuple(deliveries.get(row.id, ()))) for row in rows]
-
-    def overtaken(self, deliveries: Collection[int]) -> set[int]:
-        """Those of these deliveries after which others were recorded in their own lane: sent now, they may come after newer
-        ones. Walks over all that was recorded since the oldest of them."""
-        d = delivery.c
-        if not deliveries:
-            return set()
-        lanes = {row[0]: row[1] for row in self._reader.select(select(d.id, d.lane).where(d.id.in_(deliveries)))}
-        since = d.id > min(deliveries), d.lane.in_(set(lanes.values()))
-        newest = {row[0]: row[1] for row in self._reader.select(select(d.lane, func.max(d.id)).where(*since).group_by(d.lane))}
-        return {number for number, lane in lanes.items() if newest.get(lane, 0) > number}
-
-    def _planned(self, messages: Collection[int]) -> dict[int, list[PlannedDelivery]]:
-        d, t = delivery.c, translation.c
-        columns = d.message_id, d.id, d.destination, d.state, d.order_keys, d.lanes
-        own = select(*columns).join(translation, d.id.between(t.first_delivery, t.first_delivery + t.deliveries - 1))
-        others = select(*columns).join(further, further.c.id == d.id)
-        found: dict[int, list[PlannedDelivery]] = {}
-        rows = [
-            *self._reader.select(own.where(t.message_id.in_(messages))),
-            *self._reader.select(others.where(further.c.message_id.in_(messages))),
+    def parked_messages(self) -> list[ParkedRow]:
+        """A line for each channel, kind and text of a reason; those parked longest first."""
+        m, why = message.c, func.coalesce(translation.c.reason, message.c.reason, _NOTHING)
+        facts = func.count(), func.min(m.id), func.max(m.id), func.min(m.received_at), func.max(m.received_at)
+        wanted = _parked_messages(select(m.channel, m.park_reason, why, *facts)).group_by(m.channel, m.park_reason, why)
+        rows = self._reader.select(wanted.order_by(func.min(m.id)))
+        return [
+            ParkedRow._make((self._text(channel, number), "", self._text(name, kind) if kind else "", reason, *numbers, 0))
+            for number, kind, reason, *numbers in rows
         ]
-        for message_id, number, to, state, order_keys, lanes in sorted(rows, key=lambda row: row[1]):
-            planned = PlannedDelivery(
-                number, self._text(destination, to), self._text(name, state), read_keys(order_keys, lanes)[0]
-            )
-            found.setdefault(message_id, []).append(planned)
+
+    def parked_message_ids(self, only: str, kind: str) -> list[tuple[int, str]]:
+        """The parked messages of a channel and a kind of reason, in order, each with its reason."""
+        m, why = message.c, func.coalesce(translation.c.reason, message.c.reason, _NOTHING)
+        number, word = self._number_in(channel)(only), self._number_in(name)(kind)
+        wanted = _parked_messages(select(m.id, why)).where(m.channel == number, m.park_reason == word)
+        return [(row[0], row[1]) for row in self._reader.select(wanted.order_by(m.id))]
+
+    def parked_deliveries(self) -> list[ParkedRow]:
+        """A line for each channel, destination and text of a reason; those parked longest first."""
+        d, why = delivery.c, func.coalesce(delivery.c.reason, _NOTHING)
+        facts = func.count(), func.min(d.id), func.max(d.id), func.min(d.created_at), func.max(d.created_at), func.sum(d.in_doubt)
+        wanted = _parked_deliveries(select(d.channel, d.destination, why, *facts)).group_by(d.channel, d.destination, why)
+        return [
+            ParkedRow._make((self._text(channel, number), self._text(destination, to), "refused", *others[:-1], int(others[-1])))
+            for number, to, *others in self._reader.select(wanted.order_by(func.min(d.id)))
+        ]
+
+    def parked_delivery_ids(self, only: str, to: str) -> list[tuple[int, str]]:
+        """The parked deliveries of a channel to a destination, in order, each with its reason."""
+        d, why = delivery.c, func.coalesce(delivery.c.reason, _NOTHING)
+        number, place = self._number_in(channel)(only), self._number_in(destination)(to)
+        wanted = _parked_deliveries(select(d.id, why)).where(d.channel == number, d.destination == place)
+        return [(row[0], row[1]) for row in self._reader.select(wanted.order_by(d.id))]
+
+    def in_doubt(self, limit: int = 200) -> list[DoubtRow]:
+        """Deliveries of which an attempt may have arrived: those whose turn it is again, and those that ended without an
+        answer. What was delivered since is in doubt no more."""
+        d = delivery.c
+        columns = d.id, d.message_id, d.channel, d.destination, d.state, d.attempts, d.changed_at, d.reason
+        standing = select(*columns).join(lane, (lane.c.id == d.lane) & (lane.c.head == d.id))
+        ended = select(*columns).join(undelivered, undelivered.c.delivery == d.id)
+        doubtful = d.in_doubt == 1, d.attempts > 0
+        rows = [
+            *self._reader.select(standing.where(d.state == WAITING, *doubtful).order_by(d.id).limit(limit)),
+            *self._reader.select(ended.where(*doubtful).order_by(d.id).limit(limit)),
+        ]
+        found = []
+        for number, owner, source, to, state, attempts, since, reason in sorted(rows, key=lambda row: row[0])[:limit]:
+            places = self._text(channel, source), self._text(destination, to), self._text(name, state)
+            found.append(DoubtRow(number, owner, *places, attempts, since, reason or ""))
         return found
+
+
+def _parked_messages(wanted: Select[Any]) -> Select[Any]:
+    """Word for word what the partial index serves."""
+    m = message.c
+    joined = wanted.select_from(message.outerjoin(translation, translation.c.message_id == m.id))
+    return joined.where(m.state == literal_column(str(PARKED)), text(f"message.{UNUSUAL_MESSAGE}"))
+
+
+def _parked_deliveries(wanted: Select[Any]) -> Select[Any]:
+    parked = delivery.join(undelivered, undelivered.c.delivery == delivery.c.id)
+    return wanted.select_from(parked).where(undelivered.c.state == PARKED)

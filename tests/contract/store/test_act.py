@@ -487,3 +487,12 @@ async def test_the_first_comes_back_before_the_second_or_after_what_is_under_way
     await site.deliver(again)
     assert await site.drain("crm") == [b"second"]
     assert number(site, "SELECT count(*) FROM lane") == number(site, "SELECT count(*) FROM crossing") == 0
+
+
+async def test_names_and_reasons_are_whatever_people_type(site: Site) -> None:
+    taken = await site.record(outgoing("1"))
+    (one,) = site.deliveries(taken.message_id)
+    await site.act(Verb.CANCEL, deliveries=[one.id], why="because\0of\ud800 this")
+    assert site.deliveries(taken.message_id)[0].state == "cancelled"
+    with History(site.url) as history:
+        assert history.actions()[0].why.startswith("because")

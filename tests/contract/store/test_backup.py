@@ -6,10 +6,11 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from engine.console.home import Home
 from engine.errors import StoreBusy, StoreError, StoreTooNew, WardlineError
 from engine.model import DestinationState
 from engine.store import backup
@@ -116,6 +117,23 @@ def test_a_restored_store_is_held_until_somebody_says_so(filled: Site, tmp_path:
         assert sum(history.counts().messages.values()) == 3  # the old store, whole
     assert not list(tmp_path.glob("*restoring*"))
     assert stat.S_IMODE((tmp_path / "store.db").stat().st_mode) == 0o600
+
+
+def test_whoever_reads_sees_that_the_store_is_another_one_now(filled: Site, tmp_path: Path, spin: Any) -> None:
+    """An open file goes on being the store of before: a console that was not ended would show what is no longer so."""
+    backup.back_up(filled.url, tmp_path / "copy", START, nobody)
+    home = Home(tmp_path, filled.url, cast(Any, None), organization="", environment="", timezone="UTC")
+    before = home.history()
+    spin(filled.record(outgoing("later", "a")))
+    assert len(before.find(Query())) == 3
+    home.give_back(before)
+    assert home.history() is before
+    home.give_back(before)
+    spin(filled.close())
+    backup.restore(filled.url, tmp_path / "copy", ["erp"], moment, START)
+    with home.reading() as history:
+        assert len(history.find(Query())) == 2
+    filled.open()
 
 
 def test_no_engine_is_restored_under(filled: Site, tmp_path: Path) -> None:

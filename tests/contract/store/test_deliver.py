@@ -146,7 +146,7 @@ async def test_every_outcome_leaves_its_attempt(site: Site, outcome: object, wor
     with History(site.url) as history:
         ended, under_way = history.attempts(one.id)
     reply = getattr(outcome, "reply", b"")
-    assert ended == AttemptRow(one.id, 1, 1, START + 1, START + 2, word, in_doubt, outcome.reason, reply)  # type: ignore[attr-defined]
+    assert ended == AttemptRow(one.id, 1, 1, START + 1, START + 2, word, in_doubt, outcome.reason, reply, len(reply))  # type: ignore[attr-defined]
     assert under_way == AttemptRow(one.id, 2, 1, site.now, 0, "", False, "", b"")
 
 

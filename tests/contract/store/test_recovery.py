@@ -34,7 +34,7 @@ async def test_i4_what_was_under_way_is_in_doubt_and_goes_first_in_order(site: S
     assert [one.identity for one in again] == [one.identity for one in [*begun[1:3], *again[2:4], begun[3]]]
     with History(site.url) as history:
         attempt, under_way = history.attempts(again[0].id)
-        assert attempt == (again[0].id, 1, 1, START, START + 77, "unknown", True, WHY, b"")
+        assert attempt == (again[0].id, 1, 1, START, START + 77, "unknown", True, WHY, b"", 0)
         assert (under_way.n, under_way.epoch, under_way.ended_at) == (2, 2, 0)
 
 

@@ -27,6 +27,7 @@ SCANS = {
     *("name_all", "channel_all", "destination_all", "standing", "try_again", "fresh", "forget_fresh", "last_run", "late_due"),
     *("doubt_attempts", "doubt_deliveries", "wait_again", "clamp_due", "fill_run", "recent", "lanes_to_rejoin"),
     *("forget_runs", "forget_keys"),  # a row of `run` for every thousand messages
+    *("stopped", "to_deliver"),  # channels; lanes, once in a while as long as a channel drains
 }
 """Statements that are allowed to look at every row of something, because they run at opening or because it is small."""
 
@@ -186,10 +187,16 @@ FILTERS = {
     "parked": (Query(state="parked"), "SEARCH message USING INDEX message_unusual (state=?)"),
     "rejected": (Query(state="rejected"), "SEARCH message USING INDEX message_unusual (state=?)"),
     "duplicate": (Query(state="duplicate"), "SEARCH message USING INDEX message_unusual (state=?)"),
-    "received": (Query(state="received", channel="adt"), "SEARCH message USING INDEX message_received (channel=?)"),
-    "delivery parked": (Query(delivery_state="parked"), "SEARCH undelivered USING PRIMARY KEY (state=?)"),
+    "received": (Query(state="received", channel="adt"), "SCAN waiting USING INDEX message_received"),
+    "delivery parked": (Query(delivery_state="parked"), "SEARCH undelivered USING PRIMARY KEY (state=? AND delivery>?)"),
     "destination": (Query(destination="erp"), "SEARCH delivery USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-    "waiting": (Query(delivery_state="waiting"), "SEARCH delivery USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    "waiting": (Query(delivery_state="waiting"), "SCAN lane"),
+    "delivered": (Query(delivery_state="delivered"), "SEARCH delivery USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    "a list": (Query(control_id=("C", "D")), "SEARCH business_key USING PRIMARY KEY (run=? AND key=?)"),
+    "ids": (Query(message_id=(5, 6)), "SEARCH message USING INTEGER PRIMARY KEY (rowid=?)"),
+    "in doubt": (Query(flags=("in-doubt",)), "SEARCH delivery USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    "replay": (Query(flags=("replay",)), "SCAN further"),
+    "resent": (Query(flags=("resent",)), "SCAN further"),
     "sending": (Query(delivery_state="sending"), "SEARCH lane USING INTEGER PRIMARY KEY (rowid=?)"),
 }
 

@@ -240,3 +240,36 @@ async def test_i5_after_its_window_the_same_key_is_another_message(site: Site) -
     assert await site.take(b"one", b"k") == first._replace(duplicate=True)
     site.now += 2 * hour
     assert not (await site.take(b"two", b"k", window=hour)).key_reuse
+
+
+async def test_arrivals_that_wait_for_translation_are_stored_in_order_when_the_store_closes(site: Site) -> None:
+    body = b"x" * (1 << 20)
+    first = await site.store.take(admission(body))
+    held = [site.store.take(admission(b"%d" % n)) for n in range(3)]
+    await site.store.close()
+    taken = await gatherResults(held)
+    numbers = [one.message_id for one in (first, *taken)]
+    assert numbers == sorted(numbers)
+    site.open()
+    assert ids(await site.store.untranslated("adt", 0, 10)) == numbers
+
+
+async def test_arrivals_that_wait_for_translation_go_on_when_it_has_been_recorded(site: Site) -> None:
+    first = await site.store.take(admission(b"x" * (1 << 20)))
+    held = [site.store.take(admission(b"%d" % n)) for n in range(3)]
+    assert not site.threaded or not any(one.called for one in held)
+    await site.store.translated([translation(first.message_id, outgoing())])
+    taken = await gatherResults(held)
+    assert ids(await site.store.untranslated("adt", 0, 10)) == [one.message_id for one in taken]
+
+
+async def test_many_rows_of_every_number_are_stored(site: Site) -> None:
+    """SQLite writes rows with statements of 1, 2, 4 … rows: none is left out and none comes twice."""
+    kept = []
+    for count in range(1, 40):
+        parts = tuple([admission(b"%d of %d" % (n, count)) for n in range(count)])
+        batch = await site.store.take(admission(b"batch %d" % count, state=MessageState.TRANSLATED, parts=parts))
+        kept += [part.message_id for part in batch.parts]
+    found = await site.store.untranslated("adt", 0, 1000)
+    assert ids(found) == kept
+    assert [one.content for one in found] == [b"%d of %d" % (n, count) for count in range(1, 40) for n in range(count)]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import op
 
 from engine.model import Verb
 from engine.store import schema
@@ -38,9 +39,11 @@ def old_store(url: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture
-def old(kind: str, url: str, spin: Any) -> Any:
+@pytest.fixture(params=["0001", "0002"])
+def old(kind: str, url: str, spin: Any, request: pytest.FixtureRequest) -> Any:
+    """Also brought to schema 2 by the release that had it, and opened by this one."""
     old_store(url)
+    upgrade(url, request.param)
     site = Site(url, not kind.endswith("inline"))
     site.open()
     yield site
@@ -74,6 +77,33 @@ async def test_i13_everything_that_waited_goes_out_in_order(old: Site) -> None:
     (received,) = await old.store.untranslated("adt", 0, 9)
     await old.store.translated([translation(received.id, outgoing("new", "a"))])
     assert await old.drain() == [b"new"]
+
+
+async def test_i13_an_upgrade_that_is_broken_off_has_not_begun(
+    kind: str, url: str, spin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All steps are one transaction: what is killed in the last one leaves the store to the release that wrote it."""
+    old_store(url)
+    execute = op.execute
+
+    def killed(text: str) -> None:
+        execute(text)
+        if text.endswith("= 3"):
+            raise KeyboardInterrupt
+
+    site = Site(url, not kind.endswith("inline"))
+    with monkeypatch.context() as patched:
+        patched.setattr(op, "execute", killed)
+        with pytest.raises(KeyboardInterrupt):
+            site.open()
+    engine = engine_for(url)
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT schema FROM meta").scalar() == 1
+        assert not {"tally", "request", "action"} & set(sa.inspect(connection).get_table_names())
+    engine.dispose()
+    site.open()
+    assert site.found[:2] == (2, 1)
+    await site.close()
 
 
 async def test_i13_what_had_parked_is_released_to_its_old_place(old: Site) -> None:

@@ -9,10 +9,9 @@ from twisted.internet.defer import gatherResults
 
 from engine.errors import StoreFull
 from engine.model import MessageState, RefusedFrame, Verb
-from engine.query import QueryError, Search, find
 from engine.store import frames
-from engine.store.history import History, Query
-from tests.contract.store.helpers import START, Site, admission, failing, number, outgoing, translation
+from engine.store.history import History
+from tests.contract.store.helpers import START, Site, admission, failing, outgoing, retried, translation
 
 # ── refused frames ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -142,34 +141,49 @@ async def test_a_plan_says_what_an_action_would_find(site: Site) -> None:
     await site.park(four)
     await site.act(Verb.RESEND, deliveries=[one.id])
     with History(site.url) as history:
-        newer, older = history.plan(Query(channel="adt"))
+        newer, older = history.planned([first.message_id, second.message_id, 1])
         assert (newer.row.id, older.row.id) == (second.message_id, first.message_id)
         found = [(each.destination, each.state, each.order_key) for each in older.deliveries]
         assert found == [("erp", "delivered", "a"), ("crm", "waiting", "b"), ("erp", "waiting", "a")]
         assert [(each.state, each.order_key) for each in newer.deliveries] == [("waiting", "a"), ("parked", "c")]
-        assert history.plan(Query(), limit=1, before=newer.row.id) == [older]
-        assert history.plan(Query(channel="never")) == []
-        everything = [each.id for planned in (older, newer) for each in planned.deliveries]
-        assert history.overtaken(everything) == {one.id, newer.deliveries[0].id}
-        assert history.overtaken([]) == set()
+        again, lane = older.deliveries[2], older.deliveries[0].lane
+        assert (again.resend_of, again.lane) == (one.id, lane)
+        (newest,) = history.newest([lane], 0, ["waiting"])
+        assert newest == {lane: (again.id, older.row.id)}
+        assert list(history.newest([lane], 0, ["delivered"])) == [{lane: (one.id, older.row.id)}]
+        assert list(history.newest([lane], again.id, ["waiting"])) == []
+        assert history.messages_of([four.id, again.id]) == {older.row.id, newer.row.id}
+        contents = {each.content for planned in (older, newer) for each in planned.deliveries}
+        assert history.with_content([*contents, 1]) == contents
 
 
-def test_an_unknown_channel_is_told_with_a_suggestion(site: Site, spin: Any) -> None:
-    spin(site.record(outgoing("1")))
+async def test_what_is_parked_and_what_is_in_doubt(site: Site) -> None:
+    parked_ = {"state": MessageState.PARKED, "park_reason": "mapping"}
+    first = await site.record(reason="mapping: no ward", **parked_)
+    site.now += 5
+    second = await site.record(reason="mapping: no ward", **parked_)
+    third = await site.record(reason="no row", **parked_ | {"park_reason": "unknown_code"}, channel="oru")
+    await site.record(outgoing("1", "a"), outgoing("2", "b"), outgoing("3", "c"))
+    refused, unanswered, fine = await site.due()
+    await site.park(refused, "AE: no account")
+    await site.settle(retried(unanswered, site.now + 9))
+    await site.deliver(fine)
     with History(site.url) as history:
-        assert len(find(history, Search(channel="adt", destination="erp"))) == 1
-        for search, text in (
-            (Search(channel="atd"), "channel:atd: no message has had this channel. Did you mean 'adt'?"),
-            (Search(destination="epr"), "destination:epr: no message has had this destination. Did you mean 'erp'?"),
-        ):
-            with pytest.raises(QueryError) as caught:
-                find(history, search)
-            assert str(caught.value).startswith(text)
-        assert find(history, Search(channel="new"), configured=["new"]) == []
-        assert [len(find(history, Search(state=state))) for state in ("translated", "duplicate", "rejected")] == [1, 0, 0]
-
-
-async def test_nothing_is_suggested_by_an_empty_store(site: Site) -> None:
+        assert history.parked_messages() == [
+            ("adt", "", "mapping", "mapping: no ward", 2, first.message_id, second.message_id, START, START + 5, 0),
+            ("oru", "", "unknown_code", "no row", 1, third.message_id, third.message_id, START + 5, START + 5, 0),
+        ]
+        assert history.parked_message_ids("adt", "mapping") == [
+            (first.message_id, "mapping: no ward"),
+            (second.message_id, "mapping: no ward"),
+        ]
+        assert history.parked_message_ids("adt", "poison") == history.parked_message_ids("never", "mapping") == []
+        (delivery,) = history.parked_deliveries()
+        assert delivery[:5] == ("adt", "erp", "refused", "AE: no account", 1)
+        assert (delivery.first, delivery.in_doubt) == (refused.id, 0)
+        assert history.parked_delivery_ids("adt", "erp") == [(refused.id, "AE: no account")]
+        (doubt,) = history.in_doubt()
+        assert (doubt.delivery_id, doubt.state, doubt.attempts, doubt.destination) == (unanswered.id, "waiting", 1, "erp")
+    await site.act(Verb.REPLAY, messages=[first.message_id])
     with History(site.url) as history:
-        assert find(history, Search(channel="adt")) == []
-    assert number(site, "SELECT count(*) FROM message") == 0
+        assert history.replayed([first.message_id, second.message_id]) == {first.message_id}

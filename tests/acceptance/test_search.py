@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pty
@@ -19,7 +20,7 @@ from click.testing import CliRunner, Result
 
 from engine.cli import cli
 from engine.connectors.mllp.framing import Deframer, frame
-from engine.errors import EXIT_STORAGE, EXIT_USAGE, ConfigurationError, StoreError
+from engine.errors import EXIT_FAILED, EXIT_STORAGE, EXIT_USAGE, ConfigurationError, StoreError
 from engine.testing.processes import EngineProcess, free_port
 from tests.support import postgresql_database
 
@@ -157,6 +158,13 @@ def test_newest_first(place: Place) -> None:
         (["until:1h"], []),
         (["mrn:' OR 1=1 --"], []),
         (["mrn:%"], []),
+        (["mrn:4712,666"], ["C3", "C2"]),
+        (["-mrn:4712,666", "state:delivered"], ["C1"]),
+        (["state:filtered,rejected"], ["C6", "C5"]),
+        (["type:ADT", "-state:delivered,duplicate"], ["C5", "C4"]),
+        (["error:test patient"], ["C5"]),
+        (["error:REQUIRED", "is:duplicate"], []),
+        (["is:duplicate"], ["C1"]),
     ],
     ids=" ".join,
 )
@@ -183,6 +191,32 @@ def test_the_limit_is_told(place: Place) -> None:
     result = place.run("search", "--limit", "2")
     assert "the newest 2" in result.stderr
     assert len(place.json("search", "--limit", "2")) == 2
+
+
+def test_the_next_page_and_a_pasted_list(place: Place, tmp_path: Path) -> None:
+    first = place.run("search", "--limit", "4")
+    (before,) = re.findall(r"--before (\w+)", first.stderr)
+    assert [row["control_id"] for row in place.json("search", "--limit", "4", "--before", before)] == ["C3", "C2", "C1"]
+    (tmp_path / "list.txt").write_text("4712\n\n666\r\n4712\n")
+    assert [row["control_id"] for row in place.json("search", "--list", "mrn", str(tmp_path / "list.txt"))] == ["C3", "C2"]
+    assert place.run("search", "--before", "UUUU").exit_code == EXIT_USAGE
+
+
+def test_a_result_as_a_file(place: Place, tmp_path: Path) -> None:
+    for name in ("found.csv", "found.jsonl"):
+        assert "lines" in place.run("search", "type:ADT", "--export", str(tmp_path / name)).stderr
+    objects = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    assert [one["control_id"] for one in objects] == ["C1", "C5", "C4", "C3", "C2", "C1"]
+    table = list(csv.DictReader((tmp_path / "found.csv").read_text().splitlines()))
+    assert [row["id"] for row in table] == [one["id"] for one in objects]
+    assert table[1]["reason"] == objects[1]["reason"]
+    assert place.run("search", "--export", str(tmp_path / "found.txt")).exit_code == EXIT_USAGE
+
+
+def test_words_without_an_index_say_what_to_do(place: Place) -> None:
+    result = place.run("search", "TINA")
+    assert result.exit_code == EXIT_FAILED
+    assert "wardline index" in str(result.exception)
 
 
 def test_nothing_found_is_said_and_fine(place: Place) -> None:
@@ -342,3 +376,19 @@ def test_a_directory_that_is_no_site_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["search", "--site", str(tmp_path)])
     assert isinstance(result.exception, ConfigurationError)
     assert "conf/engine.yaml" in str(result.exception)
+
+
+def test_show_tree_names_every_value(place: Place) -> None:
+    number = place.id_of("C2")
+    rows = place.json("show", number, "--tree")
+    assert {"path": "PID-3.1", "name": "Patient Identifier List › ID Number", "value": "4712"} in rows
+    assert "PID-3.1" in place.text("show", number, "--tree")
+    assert not set(place.text("show", place.id_of("C3"), "--tree")) & set("\x1b\x07\u202e")
+
+
+def test_show_diff_against_the_message_before(place: Place) -> None:
+    number = place.id_of("C2")
+    found = place.json("show", number, "--diff")
+    assert set(found) == {"before", "changes", "notes"}
+    assert place.run("show", number, "--diff").exit_code == 0
+    assert place.run("show", number, "--diff", "--tree").exit_code == EXIT_USAGE

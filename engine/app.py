@@ -19,9 +19,11 @@ from engine.change import Change
 from engine.contracts import Clock, Network, Runtime, Site, Store
 from engine.errors import StoreError
 from engine.events import Emit
+from engine.observe.tally import Tally, Tallying
 from engine.pipeline.translators import Translator
-from engine.pipeline.worker import Wake, Worker
-from engine.running import STOP_WITHIN, AtWork, Listener, RunningChannel, RunningDestination, by_place
+from engine.pipeline.worker import Step, Wake, Worker
+from engine.running import STOP_WITHIN, AtWork, RunningChannel, RunningDestination, Standing, by_place
+from engine.steering import Steering
 from engine.store import open_store
 
 
@@ -35,16 +37,23 @@ def make_runtime(clock: Clock, network: Network, emit: Emit) -> Runtime:
 
 
 class Engine:
-    """A site at work. `on_failure` is called once if the store can no longer be trusted; the process must then end."""
+    """A site at work. `on_failure` is called once if the store can no longer be trusted; the process must then end.
+    `tally`: what came and went, kept in the store from minute to minute."""
 
-    def __init__(self, site: Site, runtime: Runtime, translator: Translator, on_failure: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, site: Site, runtime: Runtime, translator: Translator, on_failure: Callable[[Exception], None],
+        tally: Tally | None = None,
+    ) -> None:  # fmt: skip
         self.at = AtWork(site, runtime, translator, self._fault)
         self.runtime = runtime
         self._on_failure = on_failure
         self._store: Store | None = None
-        self._upkeep: Worker
-        self.accepting = False  # every source is open
+        self._workers: list[Worker] = []  # of the engine as a whole
+        self._tally = tally
+        self._tallying: Tallying | None = None
+        self.accepting = False  # the sources are open, but for those that people have stopped or that failed before
         self.turn = DeferredLock()  # of whoever changes what is at work
+        self.steering = Steering(self.at, self.turn)
         self.failure = ""
 
     def open(self) -> None:
@@ -55,28 +64,33 @@ class Engine:
         largest = max((getattr(channel.options, "max_frame", 0) for channel in site.channels), default=0)
         store, opened = open_store(site.store, self.runtime, self._failed, disk=site.disk, largest=largest)
         self._store = self.at.store = store
-        self._paused = dict(opened.paused)
+        self._paused = {name: (reason, since) for name, reason, since in opened.paused}
+        self.at.standing = {name: Standing(state, reason, since) for name, state, reason, since in opened.channels}
         self._known = set(store.channels()), set(store.destinations())
         store.on_unblocked = self.at.wake_destinations
-        self._upkeep = Worker(Upkeep(store, self.runtime, lambda: self.at.site).step, Wake(), self.runtime.clock, self._fault)
+        upkeep = Upkeep(store, self.runtime, lambda: self.at.site)
+        self._work(upkeep.step, Wake())
+        self._work(self.steering.step, self.steering.wake)
+        if self._tally is not None:
+            self._tallying = Tallying(self._tally, store, self.runtime)
+            self._work(self._tallying.step, Wake())
         self.runtime.emit(events.Recovered(opened.in_doubt, opened.untranslated))
 
     async def start(self) -> None:
         """Carry, then accept. Raises OSError where a source's address cannot be had."""
         at, site = self.at, self.at.site
-        self._upkeep.start()
+        for worker in self._workers:
+            worker.start()
         for spec in site.destinations:
             at.destinations[spec.name] = RunningDestination(spec, at)
-            at.destinations[spec.name].start(self._paused.get(spec.name, ""))
+            at.destinations[spec.name].start(*self._paused.get(spec.name, ("", 0)))
         for channel in site.channels:
             at.channels[channel.name] = RunningChannel(site, channel, at)
             at.channels[channel.name].start()
-        for place, channels in by_place(site.channels).items():
-            at.listeners[place] = listener = Listener(channels[0], self.runtime)
-            listener.desk.seat([at.channels[channel.name].seat for channel in channels])
-            await listener.open()
-        for name in at.channels:
-            self.runtime.emit(events.ChannelChanged(name, "running", ""))
+        for place in by_place(site.channels):
+            await self.steering.open(place)
+        for name, running in at.channels.items():
+            self.runtime.emit(events.ChannelChanged(name, *running.standing[:2]))
         await self._tell_left_over()
         self.accepting = True
         self.runtime.emit(events.EngineChanged("started", f"site {site.directory}, version {site.version}"))
@@ -111,17 +125,22 @@ class Engine:
         at.translator.stop()
         await at.together(running.stop() for running in at.destinations.values())
         if self._store is not None and not self.failure:
-            await at.together([self._upkeep.stop()])
+            await at.together(worker.stop() for worker in self._workers)
+            if self._tallying is not None:
+                await at.together([self._tallying.write()])
             await self._store.close()
         self.runtime.emit(events.EngineChanged("stopped", self.failure))
 
     def state(self) -> tuple[bool, dict[str, Any]]:
-        """Whether every channel accepts, and what a probe may know."""
+        """Whether it accepts, and what a probe may know. Single channels may be stopped: `status` says which."""
         return self.accepting and not self.failure, {
             "version": self.at.site.version,
             "channels": list(self.at.channels),
             "failure": self.failure,
         }
+
+    def _work(self, step: Step, wake: Wake) -> None:
+        self._workers.append(Worker(step, wake, self.runtime.clock, self._fault))
 
     def _fault(self, fault: Exception) -> None:
         """A worker's step raised: our own fault. It is told without its text, which may quote a message."""

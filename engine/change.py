@@ -13,9 +13,18 @@ from dataclasses import replace
 from engine import events
 from engine.contracts import Channel, DestinationSpec, Site
 from engine.errors import ConfigurationError, Problem, StoreBusy, StoreFull
-from engine.model import DestinationState
+from engine.model import ChannelState, DestinationState
 from engine.pipeline.desk import Seat
-from engine.running import AtWork, Listener, RunningChannel, RunningDestination, by_place, port_of
+from engine.running import (
+    RUNNING,
+    AtWork,
+    Listener,
+    RunningChannel,
+    RunningDestination,
+    Standing,
+    by_place,
+    port_of,
+)
 from engine.text import did_you_mean, listed
 
 ENGINE = "conf/engine.yaml"
@@ -69,6 +78,7 @@ class Change:
         fresh, stale = await self._open()
         said = self._swap(fresh)
         await at.together(listener.close() for listener in stale)
+        await at.recovered()
         said += await self._exchange(destinations)
         text = f"version {self._site.version}: {listed(said) if said else 'the same channels and destinations'}"
         at.runtime.emit(events.EngineChanged("reloaded", text))
@@ -85,6 +95,8 @@ class Change:
         wanted = by_place(self._wanted.values())
         try:
             for place, channels in wanted.items():
+                if not any(self._standing(channel.name).open for channel in channels):
+                    continue
                 before = at.listeners.get(place)
                 if before is not None and before.serves(channels[0]):
                     fresh[place] = before
@@ -95,7 +107,13 @@ class Change:
                         await at.together([closed[other].close()])
                 fresh[place] = listener = Listener(channels[0], at.runtime)
                 listener.desk.seat([self._seat(channel) for channel in channels])
-                await listener.open()
+                try:
+                    await listener.open()
+                except OSError:
+                    if not self._had_failed(place, channels):
+                        raise
+                    del fresh[place]  # it stays as it was
+                    continue
                 opened.append(listener)
         except Exception as problem:
             await at.together(listener.close() for listener in opened)
@@ -117,6 +135,14 @@ class Change:
             if other == place or (other not in wanted and port and port_of(listener.channel) == port)
         ]
 
+    def _standing(self, name: str) -> Standing:
+        return self._at.standing.get(name, RUNNING)
+
+    def _had_failed(self, place: str, channels: list[Channel]) -> bool:
+        """Whether nobody there accepted before, nor is asked to for the first time: so nothing is lost where it fails again."""
+        states = {self._standing(channel.name).state for channel in channels}
+        return place not in self._at.listeners and ChannelState.RUNNING not in states
+
     def _seat(self, channel: Channel) -> Seat:
         """An old channel answers by its old rules until the swap, and so does one that comes back; a new one has no others."""
         at, name = self._at, channel.name
@@ -136,7 +162,8 @@ class Change:
         except Exception as problem:
             del at.listeners[place]  # so that the next change tries again
             for channel in there:
-                at.runtime.emit(events.ChannelChanged(channel.name, "failed", str(problem)))
+                if self._standing(channel.name).open:
+                    at.stand(channel.name, ChannelState.FAILED, str(problem))
 
     # ── what cannot fail ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -153,7 +180,7 @@ class Change:
             else:
                 self._seat(channel)
             said.append(f"channel {name} is new")
-            at.runtime.emit(events.ChannelChanged(name, "running", ""))
+            at.runtime.emit(events.ChannelChanged(name, *self._standing(name)[:2]))
         at.channels.update(self._fresh)
         for name in [name for name in at.channels if name not in self._wanted]:
             at.leaving[name] = at.channels.pop(name)
@@ -161,7 +188,8 @@ class Change:
             at.runtime.emit(events.ChannelChanged(name, "stopped", "it is no longer in the site"))
         at.listeners = listeners
         for place, channels in by_place(running.channel for running in at.channels.values()).items():
-            listeners[place].desk.seat([at.channels[channel.name].seat for channel in channels])
+            if place in listeners:
+                listeners[place].desk.seat([at.channels[channel.name].seat for channel in channels])
         at.site = site if not self._only else replace(
             at.site,
             channels=tuple(running.channel for running in at.channels.values()),

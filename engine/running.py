@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.python.failure import Failure
 
+from engine import events
 from engine.contracts import Channel, Destination, DestinationSpec, Runtime, Site, Source, Store
-from engine.errors import StoreError
-from engine.model import DestinationState
+from engine.errors import StoreBusy, StoreError, StoreFull
+from engine.model import ChannelState, DestinationState
 from engine.pipeline.deliver import Deliver
 from engine.pipeline.desk import Desk, Seat
 from engine.pipeline.intake import Intake
@@ -25,6 +26,27 @@ LEAST = 1.0  # seconds for each step of a stop, however long those before it too
 STOP_WITHIN = 20.0  # seconds for everything on the wire to end; what has not ended by then is in doubt at the next start
 
 
+class Standing(NamedTuple):
+    """How a channel stands, and why where it does not run."""
+
+    state: ChannelState
+    reason: str
+    since: int
+
+    @property
+    def open(self) -> bool:
+        """Whether it is to accept what comes."""
+        return self.state in (ChannelState.RUNNING, ChannelState.FAILED)
+
+    @property
+    def works(self) -> bool:
+        """Whether what it has received is translated."""
+        return self.state is not ChannelState.STOPPED
+
+
+RUNNING = Standing(ChannelState.RUNNING, "", 0)
+
+
 class AtWork:
     """A site at work. `fault` is told what a worker's step raised."""
 
@@ -35,6 +57,7 @@ class AtWork:
         self.channels: dict[str, RunningChannel] = {}
         self.leaving: dict[str, RunningChannel] = {}  # no longer in the site; what they received is still translated
         self.listeners: dict[str, Listener] = {}
+        self.standing: dict[str, Standing] = {}  # of channels that somebody has steered, or that could not be opened
         self.stop_at = 0.0  # on the monotonic clock: when everything on the wire has to have ended; 0: it goes on
 
     def wake_destinations(self, names: Iterable[str]) -> None:
@@ -55,6 +78,36 @@ class AtWork:
         """Have the translators know the site's files as they are now, besides all versions that are still at work."""
         keep = {running.site.version for running in self.translating()}
         await self.translator.load(version, sorted(keep))
+
+    def stand(self, name: str, state: ChannelState, reason: str = "") -> None:
+        """From now on the channel is in this state, which is told."""
+        self.standing[name] = Standing(state, reason, self.runtime.now())
+        if running := self.channels.get(name) or self.leaving.get(name):
+            running.look()
+        self.runtime.emit(events.ChannelChanged(name, state.value, reason))
+
+    def sitting(self, place: str) -> list[RunningChannel]:
+        """The channels that one place is for, the one that takes the rest first."""
+        there = by_place(running.channel for running in self.channels.values()).get(place, [])
+        return [self.channels[channel.name] for channel in there]
+
+    async def listen(self, place: str) -> None:
+        """Open the source there. Raises OSError where its address cannot be had."""
+        sitting = self.sitting(place)
+        listener = Listener(sitting[0].channel, self.runtime)
+        listener.desk.seat([running.seat for running in sitting])
+        await listener.open()
+        self.listeners[place] = listener
+
+    async def recovered(self) -> None:
+        """Those that had failed and whose source is open now run."""
+        for name, running in self.channels.items():
+            if running.standing.state is ChannelState.FAILED and place_of(running.channel) in self.listeners:
+                self.stand(name, ChannelState.RUNNING)
+                try:
+                    await self.store.steer_channel(name, ChannelState.RUNNING)
+                except (StoreFull, StoreBusy) as problem:
+                    self.fault(problem)  # the next start tries it all the same
 
     def translating(self) -> list[RunningChannel]:
         """Those that translate: of each name one, or two would work on the same messages."""
@@ -90,10 +143,11 @@ class RunningDestination:
         self.deliver = Deliver(spec, self.destination, at.store, at.runtime, self.wake)
         self._worker = Worker(self.deliver.step, self.wake, at.runtime.clock, at.fault)
 
-    def start(self, paused: str = "") -> None:
-        """`paused`: why a person has paused it, if one has."""
+    def start(self, paused: str = "", since: int = 0) -> None:
+        """`paused`: why a person has paused it, if one has, and since when."""
         if paused:
             self.deliver.pause(paused)
+        self.deliver.since = since or self.deliver.since
         self._worker.start()
 
     def paused(self) -> str:
@@ -119,7 +173,8 @@ class RunningChannel:
         self._owing: Owing | None = None  # from the first configuration on that has it owe anything
         self._paying: Worker
         self.translating = Translating(channel, site.version, at.translator, at.store, at.runtime, at.wake_destinations)
-        self._worker = Worker(self.translating.step, self.wake, at.runtime.clock, at.fault)
+        self._worker: Worker | None = None  # while it translates
+        self._new = RUNNING._replace(since=at.runtime.now())
         self.change(site, channel)
 
     def change(self, site: Site, channel: Channel) -> None:
@@ -134,14 +189,37 @@ class RunningChannel:
                 self._paying.start()
             self._owing.change(channel, facts, channel.ack)
         owing = self._owing if channel.ack is not None else None
-        self.seat = Seat(channel, facts, Intake(channel, facts, store, runtime, self.wake.ring, owing))
+        self.intake = Intake(channel, facts, store, runtime, self.wake.ring, owing)
+        self.seat = Seat(channel, facts, self.intake)
         self.translating.version = site.version
+        self.look()
+
+    @property
+    def standing(self) -> Standing:
+        return self._at.standing.get(self.channel.name, self._new)
+
+    def look(self) -> None:
+        """See how it stands: from now on intake answers so. Who waits for what becomes of a message hears no more of it
+        where nothing is translated."""
+        standing = self.standing
+        self.intake.closed = "" if standing.open else f"channel {self.channel.name} is {standing.state}"
+        if self._owing is not None and standing.works:
+            self._owing.go_on()
+        elif self._owing is not None:
+            self._owing.stop()
 
     def start(self) -> None:
-        self._worker.start()
+        """Translate, where it stands so that it does."""
+        if self._worker is None and self.standing.works:
+            self._worker = Worker(self.translating.step, self.wake, self._at.runtime.clock, self._at.fault)
+            self._worker.start()
 
     async def stop(self) -> None:
-        await self._worker.stop()
+        """Translate no more; what is being recorded is recorded."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.stop()
+            await self.translating.rest()
 
     async def answer_owed(self) -> None:
         """Whoever still waits for an answer gets one: the listeners wait for that."""

@@ -33,6 +33,18 @@ class Histogram:
         row[bisect_left(self.bounds, seconds)] += 1
         row[-1] += seconds
 
+    def quantile(self, row: Sequence[float], q: float) -> float:
+        """About how long the fraction `q` of what `row` counts took at most, in seconds; 0 where it counts nothing. As exact
+        as the bounds: what is beyond the last one counts as that."""
+        left = q * sum(row[: len(self.bounds) + 1])
+        lower = 0.0
+        for bound, count in zip(self.bounds, row, strict=False):
+            if 0 < left <= count:
+                return lower + (bound - lower) * left / count
+            left -= count
+            lower = bound
+        return lower if left > 0 else 0.0
+
     def cumulative(self, row: Sequence[float]) -> tuple[list[tuple[str, float]], float]:
         """Prometheus' buckets (`le`, count up to it) and the sum."""
         buckets, total = [], 0.0
@@ -69,6 +81,13 @@ class Metrics:
         row = self._counters[name]
         return row.get(labels[0] if len(labels) == 1 else labels, 0)
 
+    def counter(self, name: str) -> Mapping[Any, float]:
+        """A counter's values by their label, or by a tuple where there are several. It goes on counting."""
+        return self._counters[name]
+
+    def histogram(self, name: str) -> Histogram:
+        return self._histograms[name]
+
     def _make_handlers(self) -> dict[type, Callable[[Any], None]]:
         """One small function for each kind of event. This is the hot path: closures over dictionaries, no attributes."""
         handlers: dict[type, Callable[[Any], None]] = {
@@ -96,7 +115,7 @@ class Metrics:
         answered = self._histograms["wardline_acknowledgement_seconds"].observe
         translated, created = count["wardline_messages_translated"], count["wardline_deliveries_created"]
         parked, refused = count["wardline_messages_parked"], count["wardline_frames_refused"]
-        irregular = count["wardline_irregularities"]
+        irregular, by_hand = count["wardline_irregularities"], count["wardline_messages_submitted"]
 
         def on_received(event: events.Received) -> None:
             channel, _, length = event
@@ -121,7 +140,11 @@ class Metrics:
         def on_irregular(event: events.Irregular) -> None:
             irregular[event.channel, event.reason.partition(":")[0]] += 1
 
+        def on_submitted(event: events.Submitted) -> None:
+            by_hand[event.channel, event.verdict] += 1
+
         return {
+            events.Submitted: on_submitted,
             events.Received: on_received,
             events.Acknowledged: on_acknowledged,
             events.Translated: on_translated,
@@ -247,6 +270,7 @@ COUNTERS: dict[str, tuple[str, list[str]]] = {
     "wardline_messages_unavailable": ("Messages not stored for our own reasons; the sender was asked to repeat.", ["channel"]),
     "wardline_messages_translated": ("Messages whose routes were all recorded.", ["channel"]),
     "wardline_messages_parked": ("Messages that wait for a person.", ["channel", "reason"]),
+    "wardline_messages_submitted": ("Messages that people gave a channel by hand.", ["channel", "verdict"]),
     "wardline_frames_refused": ("Bytes on a connection that are no frame, too large or too slow.", ["channel", "reason"]),
     "wardline_irregularities": (
         "What is not as it should be while work goes on; once for each peer in ten minutes.",

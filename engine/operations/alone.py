@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 from engine.app import make_runtime
 from engine.config import load_site
 from engine.events import silent
-from engine.model import Acted, Action, DestinationState, Verb
-from engine.operations.verbs import NoSuchDestination
+from engine.model import Acted, Action, ChannelState, DestinationState, Verb
+from engine.operations.verbs import NoSuchChannel, NoSuchDestination
 from engine.store import open_store
 
 Result = TypeVar("Result")
@@ -25,13 +25,18 @@ Result = TypeVar("Result")
 class Alone:
     """A store with nobody else at it. Every verb is done when it returns."""
 
-    def __init__(self, store: Any, destinations: list[str]) -> None:
-        self._store, self._destinations = store, destinations
+    def __init__(self, store: Any, destinations: list[str], channels: list[str]) -> None:
+        self._store, self._destinations, self._channels = store, destinations, channels
 
     def steer(self, destination: str, state: DestinationState, reason: str) -> None:
         if destination not in self._destinations:
             raise NoSuchDestination(destination, self._destinations)
         done(self._store.steer(destination, state, reason))
+
+    def steer_channel(self, channel: str, state: ChannelState, reason: str) -> None:
+        if channel not in self._channels:
+            raise NoSuchChannel(channel, self._channels)
+        done(self._store.steer_channel(channel, state, reason))
 
     def act(self, **step: Any) -> dict[str, Any]:
         """The arguments of `Action`, as a running engine takes them."""
@@ -49,7 +54,7 @@ def alone(site: Path) -> Iterator[Alone]:
         runtime = make_runtime(cast(Any, _Clock()), cast(Any, None), silent)
         store, _ = open_store(loaded.store, runtime, _raise, threaded=False)
         try:
-            yield Alone(store, [spec.name for spec in loaded.destinations])
+            yield Alone(store, [spec.name for spec in loaded.destinations], [channel.name for channel in loaded.channels])
         finally:
             done(store.close())
     finally:

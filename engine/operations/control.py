@@ -91,11 +91,7 @@ class _Request(LineReceiver):
         ensureDeferred(self._answer(line)).addErrback(self._failed)
 
     async def _answer(self, line: bytes) -> None:
-        try:
-            answer = {"result": await self._asked(line)()}
-        except WardlineError as error:
-            answer = {"error": str(error), "exit": error.exit_code}
-        self._say(answer)
+        self._say(await answer_of(lambda: self._asked(line)))
         self.resumeProducing()
 
     def _asked(self, line: bytes) -> Callable[[], Awaitable[Any]]:
@@ -106,13 +102,9 @@ class _Request(LineReceiver):
             raise Busy(f"{CONNECTIONS} commands are at this engine already: try later")
         try:
             asked = orjson.loads(line)
-            verb, arguments = verbs.get(asked["verb"]), asked.get("arguments", {})
-            if verb is None:
-                raise Unanswerable(f"this engine knows no verb {asked['verb']!r}: is it of another release?")
-            signature(verb).bind(**arguments)
+            return verb_of(verbs, asked["verb"], asked.get("arguments", {}))
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise Unanswerable(f"no request that this engine knows: {error}. Is it of another release?") from error
-        return partial(verb, **arguments)
+            raise _unanswerable(error) from error
 
     def _failed(self, failure: Failure) -> None:
         Logger("engine.operations").failure("A request could not be answered", failure=failure)
@@ -121,6 +113,30 @@ class _Request(LineReceiver):
 
     def _say(self, answer: dict[str, Any]) -> None:
         self.sendLine(orjson.dumps(answer, default=str))
+
+
+def verb_of(verbs: Verbs, name: str, arguments: dict[str, Any]) -> Callable[[], Awaitable[Any]]:
+    """What is to be done, with its arguments. Raises Unanswerable."""
+    verb = verbs.get(name)
+    if verb is None:
+        raise Unanswerable(f"this engine knows no verb {name!r}: is it of another release?")
+    try:
+        signature(verb).bind(**arguments)
+    except TypeError as error:
+        raise _unanswerable(error) from error
+    return partial(verb, **arguments)
+
+
+async def answer_of(asked: Callable[[], Callable[[], Awaitable[Any]]]) -> dict[str, Any]:
+    """The answer to what `asked` gives to do: what it gives, or what it says no with. What is no WardlineError is raised."""
+    try:
+        return {"result": await asked()()}
+    except WardlineError as error:
+        return {"error": str(error), "exit": error.exit_code}
+
+
+def _unanswerable(error: Exception) -> Unanswerable:
+    return Unanswerable(f"no request that this engine knows: {error}. Is it of another release?")
 
 
 class Busy(WardlineError):
@@ -150,10 +166,10 @@ class Caller:
     def __init__(self, site: Path) -> None:
         """Raises NotRunning."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        here = os.getcwd()
-        try:
-            os.chdir(site)  # a socket's path has room for some hundred bytes, a site's may have more
-            self._socket.connect(f"{DIRECTORY}/{SOCKET}")
+        folder = -1
+        try:  # a socket's path has room for some hundred bytes, a site's may have more
+            folder = os.open(site / DIRECTORY, os.O_PATH | os.O_DIRECTORY)
+            self._socket.connect(f"/proc/self/fd/{folder}/{SOCKET}")
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             self._socket.close()
             raise NotRunning(f"no engine runs on {site}") from None
@@ -161,7 +177,8 @@ class Caller:
             self._socket.close()
             raise NotYours(f"the engine of {site} is another user's: run the command as that user") from None
         finally:
-            os.chdir(here)
+            if folder >= 0:
+                os.close(folder)
         self._lines = self._socket.makefile("rb")
 
     def __enter__(self) -> Caller:

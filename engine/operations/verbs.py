@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,14 +14,17 @@ from twisted.internet.threads import deferToThreadPool
 from engine import events
 from engine.app import Engine
 from engine.contracts import Clock, Site
-from engine.errors import ConfigurationError, WardlineError
-from engine.model import Action, DestinationState, Verb
+from engine.errors import EXIT_USAGE, ConfigurationError, WardlineError
+from engine.ids import format_id
+from engine.model import Action, Arrival, ChannelState, DestinationState, Receipt, Verb
+from engine.operations.plans import PACE
 from engine.operations.versions import Entry, Versions
+from engine.running import RunningChannel, Standing
+from engine.steering import Steering
 from engine.text import counted, did_you_mean
 
 STEP = 500  # messages released at once
 LOOK = 2.0  # seconds between two looks at a site's files
-ADMITTED = 100  # messages and deliveries of one action that are let in each second: live traffic goes first
 
 
 Result = TypeVar("Result")
@@ -39,20 +43,14 @@ class Operations:
 
     def verbs(self) -> dict[str, Callable[..., Any]]:
         return {
-            "status": self.status,
             "reload": self.reload,
             "act": self.act,
             "pause": self.pause,
             "resume": self.resume,
-        }
-
-    async def status(self) -> dict[str, Any]:
-        at = self._engine.at
-        return {
-            **self._engine.state()[1],
-            "pid": os.getpid(),
-            "running": {name: running.site.version for name, running in at.channels.items()},
-            "destinations": {name: running.deliver.state for name, running in at.destinations.items()},
+            "stop": self.stop,
+            "drain": self.drain,
+            "start": self.start_channel,
+            "submit": self.submit,
         }
 
     # ── configuration ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -136,7 +134,7 @@ class Operations:
         acted = await at.store.act(action)
         at.wake_some(acted.channels, acted.destinations)
         if not acted.repeated and action.verb in (Verb.RESEND, Verb.REPLAY):
-            await self._pause((acted.messages + acted.deliveries) / ADMITTED)
+            await self._pause((acted.messages + acted.deliveries) / PACE)
         return acted._asdict()
 
     def _pause(self, seconds: float) -> Deferred[None]:
@@ -144,20 +142,91 @@ class Operations:
         self._clock.callLater(seconds, over.callback, None)
         return over
 
+    async def submit(self, channel: str, content: str, who: str, why: str = "", replay_of: int = 0) -> dict[str, Any]:
+        """Have `channel` take a message as if it had come over its source, from a person: judged, deduped and answered by
+        the same rules. `content` is base64 of its bytes, so that a request of the control socket carries some 5 MiB.
+        `replay_of`: the message that this is an edited copy of.
+        """
+        running = self._channel(channel)
+        try:
+            arrival = Arrival(b64decode(content, validate=True), f"console:{who}")
+        except ValueError as error:
+            raise NotAMessage("the content must be base64 of the message's bytes") from error
+        if replay_of and replay_of not in await self._engine.at.store.verdicts([replay_of]):
+            raise NotAMessage(f"there is no message {format_id(replay_of)} that this could be a copy of")
+        receipts: list[Receipt] = []
+
+        async def reply(receipt: Receipt) -> bool:
+            receipts.append(receipt)
+            return True
+
+        await running.intake(arrival, reply, replay_of)
+        (receipt,) = receipts
+        self._engine.runtime.emit(events.Submitted(channel, receipt.message_id, receipt.verdict.value, who, why))
+        return {
+            "message": receipt.message_id,
+            "verdict": receipt.verdict.value,
+            "reason": receipt.reason,
+            "place": receipt.place,
+            "reply": b64encode(receipt.reply or b"").decode(),
+            "parts": [[part.message_id, part.verdict.value, part.reason] for part in receipt.parts],
+        }
+
+    # ── channels ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def stop(self, channel: str, who: str, why: str = "") -> str:
+        """Close its source and translate nothing more; what has been translated is delivered. It stays so when the site is
+        reloaded and when the engine is started again."""
+        async with self._steering(channel) as (steering, standing):
+            if standing.state is ChannelState.STOPPED:
+                return f"{channel} is stopped already: {standing.reason}"
+            await steering.stop(channel, _by("stopped", who, why))
+        return f"{channel} is stopped: it takes nothing, and translates nothing"
+
+    async def drain(self, channel: str, who: str, why: str = "") -> str:
+        """Close its source, but translate and deliver what it has; then it is stopped."""
+        async with self._steering(channel) as (steering, standing):
+            if standing.state is ChannelState.DRAINING:
+                return f"{channel} is draining already: {standing.reason}"
+            await steering.drain(channel, _by("drained", who, why))
+        return f"{channel} is draining: it takes nothing more, and stops when all it has is delivered"
+
+    async def start_channel(self, channel: str, who: str, why: str = "") -> str:
+        """Accept again. Raises NotOpened where its source cannot be opened."""
+        async with self._steering(channel) as (steering, standing):
+            if standing.state is ChannelState.RUNNING:
+                return f"{channel} runs already"
+            await steering.start(channel, _by("started", who, why))
+        return f"{channel} runs"
+
+    @asynccontextmanager
+    async def _steering(self, channel: str) -> AsyncIterator[tuple[Steering, Standing]]:
+        """One thing at a time; how the channel stands when the turn has come."""
+        async with self._engine.turn:
+            if not self._engine.accepting:
+                raise NotYet("the engine has not started yet, or is stopping")
+            yield self._engine.steering, self._channel(channel).standing
+
+    def _channel(self, name: str) -> RunningChannel:
+        known = self._engine.at.channels
+        if name not in known:
+            raise NoSuchChannel(name, known)
+        return known[name]
+
     # ── destinations ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def pause(self, destination: str, who: str, why: str = "") -> str:
         """Begin no more deliveries to it; what is on the wire is finished. It stays so when the engine is started again."""
         self._destination(destination)
-        reason = f"paused by {who}{': ' + why if why else ''}"
+        reason = _by("paused", who, why)
         await self._engine.at.store.steer(destination, DestinationState.PAUSED, reason)
         self._destination(destination).deliver.pause(reason)  # which may be another by now
         return f"{destination} is paused: what comes for it waits"
 
-    async def resume(self, destination: str, who: str) -> str:
+    async def resume(self, destination: str, who: str, why: str = "") -> str:
         """Go on after a pause, a hold or while the breaker is open."""
         self._destination(destination)
-        await self._engine.at.store.steer(destination, DestinationState.RUNNING, f"resumed by {who}")
+        await self._engine.at.store.steer(destination, DestinationState.RUNNING, _by("resumed", who, why))
         self._destination(destination).deliver.resume()
         return f"{destination} runs"
 
@@ -189,8 +258,25 @@ class NoSuchDestination(WardlineError):
         super().__init__(f"there is no destination '{name}'.{did_you_mean(name, known)}")
 
 
+class NoSuchChannel(WardlineError):
+    """A name that no channel of the site has."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no channel '{name}'.{did_you_mean(name, known)}")
+
+
+class NotAMessage(WardlineError):
+    """What was submitted cannot be taken at all."""
+
+    exit_code = EXIT_USAGE
+
+
 class NotYet(WardlineError):
     """There is nothing at work that could change."""
+
+
+def _by(done: str, who: str, why: str) -> str:
+    return f"{done} by {who}{': ' + why if why else ''}"
 
 
 def _first(error: Exception) -> str:

@@ -33,6 +33,7 @@ EVERY_KIND: list[tuple[Event, dict[str, float]]] = [
     (e.DestinationChanged("erp", "held", "401"), {"wardline_destination_state{erp,held}": 1}),
     (e.ChannelChanged("adt", "running", ""), {"wardline_channel_state{adt,running}": 1}),
     (e.FrameRefused("adt", "10.0.0.1:4", "too_large", 9), {"wardline_frames_refused_total{adt,too_large}": 1}),
+    (e.Submitted("adt", 7, "accepted", "ann", "why"), {"wardline_messages_submitted_total{adt,accepted}": 1}),
     (e.Committed(40, 0.004), {"wardline_committed_items_total{}": 40, "wardline_commit_seconds_count{}": 1}),
     (e.Recovered(2, 5), {"wardline_recovered_total{in_doubt}": 2, "wardline_recovered_total{untranslated}": 5}),
     (e.Pruned(2, 4, 7), {"wardline_pruned_total{messages}": 2, "wardline_pruned_total{contents}": 7}),

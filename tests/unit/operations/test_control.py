@@ -128,9 +128,31 @@ def test_without_an_engine_or_as_somebody_else(tmp_path: Path, monkeypatch: pyte
 
         def close(self) -> None: ...
 
+    (tmp_path / ".wardline").mkdir()
     monkeypatch.setattr(control.socket, "socket", Closed)
     with pytest.raises(NotYours, match="another user's"):
         Caller(tmp_path)
+
+
+def test_a_caller_leaves_the_working_directory_alone(tmp_path: Path) -> None:
+    """A console has many threads and one working directory, which a deployment may have removed."""
+    site, gone = tmp_path / ("deep" * 30), tmp_path / "gone"
+    (site / ".wardline").mkdir(parents=True)
+    gone.mkdir()
+    here = os.getcwd()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        os.chdir(site)
+        server.bind(".wardline/control.sock")
+        server.listen()
+        os.chdir(gone)
+        gone.rmdir()
+        try:
+            with Caller(site):
+                server.accept()[0].close()
+            with pytest.raises(FileNotFoundError):
+                os.getcwd()
+        finally:
+            os.chdir(here)
 
 
 def test_an_engine_that_ends_between_two_requests_is_told_like_one_that_ends_in_one(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from engine.contracts import Site
 from engine.ids import version_of
 from engine.model import Verb
-from engine.operations.plans import Agreed, Plan
+from engine.operations.jobs import Jobs
+from engine.operations.plans import Plan
 from engine.operations.versions import JOURNAL, Entry, NoVersion, Versions
 
 FIRST = {"conf/engine.yaml": b"one", "channels/adt.yaml": b"adt", "mappings/codes/sex.csv": b"code\n"}
@@ -94,6 +95,6 @@ def test_nobody_else_may_look_in(place: Place) -> None:
     place.note(FIRST)
     other = place.directory / "other"
     other.mkdir()
-    Agreed(other).agree(Plan(Verb.CANCEL, (1,), (), {}, 0, 0, 0), "ann", "")
+    Jobs(other, lambda: 1).keep(Plan(Verb.CANCEL, (1,), (), {}, {}, {}, 0, 0, (), {}, 1.0), "ann")
     for directory in (place.directory / ".wardline", other / ".wardline"):
         assert [path.stat().st_mode & 0o777 for path in (directory, *directory.iterdir())] == [0o700, 0o700]

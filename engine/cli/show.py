@@ -40,9 +40,11 @@ class UnknownMessage(WardlineError):
 @click.command("show")
 @click.argument("message_id", metavar="ID")
 @click.option("--content", is_flag=True, help="With the content of the message and of its deliveries; piped: exactly its bytes.")
+@click.option("--tree", is_flag=True, help="Instead: what was received, value by value, with paths and the standard's names.")
+@click.option("--diff", is_flag=True, help="Instead: what differs from the message before of the same kind and business keys.")
 @site_option
 @json_option
-def command(message_id: str, content: bool, site: Path, as_json: bool) -> None:
+def command(message_id: str, content: bool, tree: bool, diff: bool, site: Path, as_json: bool) -> None:
     """Show one message: what it is, what became of it and why, each delivery and each attempt.
 
     ID is a message's id, or the identity under which one of its deliveries left (8000000000-2). In a terminal, content
@@ -50,9 +52,15 @@ def command(message_id: str, content: bool, site: Path, as_json: bool) -> None:
     """
     from engine.cli.stored import stored
 
+    if tree + diff + content > 1:
+        raise click.UsageError("--content, --tree and --diff are each shown alone")
     with stored(site) as store:
         told = tell(store, message_id)
-        if as_json:
+        if tree or diff:
+            from engine.cli import show_fields
+
+            (show_fields.tree if tree else show_fields.diff)(told.facts, store.history, as_json)
+        elif as_json:
             print_json(as_data(told, content))
         elif content and not sys.stdout.isatty():
             sys.stdout.buffer.write(told.facts.content)
@@ -176,19 +184,26 @@ def _safe(text: str) -> str:
 
 def as_data(told: Told, content: bool) -> dict[str, Any]:
     """The same facts. Content is text where it is UTF-8, else base64."""
-    from engine.cli import search
     from engine.cli.stored import utc
+    from engine.ids import format_id
 
     facts = told.facts
-    data = search.as_data(facts.row, []) | {
-        "digest": facts.digest.hex(),
-        "admitted": facts.admitted,
-        "translated_at": utc(facts.translated_at),
-        "config": facts.config,
-        "keys": told.keys,
-        "not_taken": [{"route": route, "why": why} for route, why in told.not_taken],
-        "deliveries": [_delivery_data(*one, content) for one in told.deliveries],
-    }
+    row = facts.row._asdict()
+    ids = {name: format_id(row[name]) if row[name] else None for name in ("id", "original", "replay_of", "part_of")}
+    data = (
+        row
+        | ids
+        | {
+            "received_at": utc(facts.row.received_at),
+            "digest": facts.digest.hex(),
+            "admitted": facts.admitted,
+            "translated_at": utc(facts.translated_at),
+            "config": facts.config,
+            "keys": told.keys,
+            "not_taken": [{"route": route, "why": why} for route, why in told.not_taken],
+            "deliveries": [_delivery_data(*one, content) for one in told.deliveries],
+        }
+    )
     return data | _content_data(facts.content) if content else data
 
 

@@ -18,6 +18,7 @@ from engine.mapping.report import Report, Where
 from engine.mapping.schema import Shape
 from engine.mapping.scope import Fn, Scope
 from engine.mapping.tokens import WORDS
+from engine.mapping.watching import Line, Watch
 from engine.strictyaml import Map, Seq, Text
 from engine.text import did_you_mean, nearest
 from engine.text import listed as in_words
@@ -51,10 +52,13 @@ class Builder:
     used: set[str] = field(default_factory=set)  # names of lets that something reads
     marks: dict[str, Text] = field(default_factory=dict)  # target path → its text, for errors of the schema
     depth: int = 0
+    watch: Watch | None = None
 
     # ── expressions ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def compiled(self, text: Text, around: Surroundings, *, condition: bool = False) -> Compiled | None:
+    def compiled(
+        self, text: Text, around: Surroundings, *, condition: bool = False, kind: str = "field", target: str = ""
+    ) -> Compiled | None:
         """The expression of a text that begins with `=`; None where it is wrong (which has been reported)."""
         try:
             result = compile_expression(text[1:], around, condition=condition)
@@ -62,17 +66,20 @@ class Builder:
             self.report.unreadable(text, error)
             return None
         self.used |= result.names
+        if self.watch is not None:
+            result = replace(result, run=self.watch.line(result.run, Line(kind, target, text, result.names, around.lets)))
         return result
 
-    def value(self, text: Any, around: Surroundings, *, condition: bool = False) -> Fn:
-        """Expression or literal."""
+    def value(self, text: Any, around: Surroundings, *, condition: bool = False, kind: str = "field", target: str = "") -> Fn:
+        """Expression or literal, and what it fills."""
         if not isinstance(text, Text):
             self.report.error(text, "one value is expected here, not a list or nested lines.")
             return _nothing
         if not text.startswith("="):
             self._looks_like_path(text, around)
-            return constant(str(text))
-        compiled = self.compiled(text, around, condition=condition)
+            literal = constant(str(text))
+            return self.watch.line(literal, Line(kind, target, text, frozenset(), {})) if self.watch is not None else literal
+        compiled = self.compiled(text, around, condition=condition, kind=kind, target=target)
         return compiled.run if compiled else _nothing
 
     def condition(self, text: Any, around: Surroundings, key: str) -> Fn:
@@ -111,7 +118,7 @@ class Builder:
             text = lines["when"]
             if not isinstance(text, Text) or not text.startswith("="):
                 self.report.error(text, "when is a condition: it begins with =.")
-            elif compiled := self.compiled(text, around, condition=True):
+            elif compiled := self.compiled(text, around, condition=True, kind="when", target=target.path):
                 when = quick(compiled.run), Where(self.mapping, f"{target.path} when".strip(), text)
                 lets = _early(lets, compiled.names)
         ready = tuple(let for let, _, _ in lets)
@@ -126,7 +133,7 @@ class Builder:
             return None, around
         where = Where(self.mapping, f"{target.path} for_each".strip(), text)
         if text.startswith("="):
-            compiled = self.compiled(text, around)
+            compiled = self.compiled(text, around, kind="for_each", target=target.path)
             if "by" in lines:
                 self.report.error(lines["by"], "by groups turns of a path; for_each is an expression here.")
             items = compiled or Compiled(_nothing, "", (), frozenset())
@@ -138,7 +145,7 @@ class Builder:
             self.report.error(text.at(error.at), f"for_each takes a path or an expression; {path}: {error.problem}")
         parts = getattr(around.format, "typed", False) or re.search(r"-\d", path)
         inner = replace(around, relative="path" if parts else "")
-        by = self.value(lines["by"], inner) if "by" in lines else None
+        by = self.value(lines["by"], inner, kind="by", target=target.path) if "by" in lines else None
         return Loop(path, None, self._owns(lines), by, where), inner
 
     def _owns(self, lines: Map) -> tuple[str, ...]:
@@ -175,12 +182,12 @@ class Builder:
                     continue
                 where = Where(self.mapping, f"let {name}", text)
                 if isinstance(text, Text) and text.startswith("="):
-                    compiled = self.compiled(text, around)
+                    compiled = self.compiled(text, around, kind="let", target=str(name))
                     run, paths, names = (
                         (compiled.run, compiled.paths, compiled.names) if compiled else (_nothing, (), frozenset[str]())
                     )
                 else:
-                    run, paths, names = self.value(text, around), (), frozenset()
+                    run, paths, names = self.value(text, around, kind="let", target=str(name)), (), frozenset()
                 index = len(around.lets)
                 around = around.with_let(str(name), index, paths)
                 lets.append((Let(index, run, where, False), name, names))
@@ -228,7 +235,7 @@ class Builder:
             return single(self.object(value, around, target))
         if isinstance(value, Text):
             self._choice(value, target.shape)
-        return item(self.value(value, around), Where(self.mapping, target.path, value))
+        return item(self.value(value, around, target=target.path), Where(self.mapping, target.path, value))
 
     def object(self, lines: Map, around: Surroundings, target: Target) -> Fn:
         """An object whose fields are lines of a file."""
@@ -245,7 +252,8 @@ class Builder:
             run = self.content(value, around, place, name)
             where = Where(self.mapping, place.path, value if isinstance(value, Text) else name)
             entries.append(Field(str(name), run, not isinstance(value, Text), where))
-        return fields(entries)
+        run = fields(entries)
+        return self.watch.fields(run, target.path) if self.watch is not None else run
 
     def _complete(self, lines: Map, shape: Shape, what: str) -> None:
         """Fields without which no result is valid, unless one that is misspelt was meant."""
@@ -259,7 +267,7 @@ class Builder:
         shape = target.shape
         if isinstance(value, Text):
             self._choice(value, shape)
-            return self.value(value, around)
+            return self.value(value, around, target=target.path)
         if isinstance(value, Seq):
             return listed([self.emitted(entry, around, target.item()) for entry in value])
         self.depth += 1

@@ -37,7 +37,7 @@ def assignments(builder: Builder, lines: Map, around: Surroundings, target: Form
         where = Where(builder.mapping, str(name), value)
         builder.marks[str(name)] = value if isinstance(value, Text) else name
         constant = isinstance(value, Text) and not value.startswith("=")
-        found.append(Assignment(str(name), builder.value(value, around), where, constant))
+        found.append(Assignment(str(name), builder.value(value, around, target=str(name)), where, constant))
     return found
 
 
@@ -185,7 +185,8 @@ def _segment(builder: Builder, name: Text, row: Map, around: Surroundings) -> _S
         builder.report.error(name, f"a segment's fields are written {name}: {{1: value, 3: value}}.")
         given = Map()
     cells = [
-        (builder.value(value, around), Where(builder.mapping, f"{name}-{position}", value)) for position, value in given.items()
+        (builder.value(value, around, target=f"{name}-{position}"), Where(builder.mapping, f"{name}-{position}", value))
+        for position, value in given.items()
     ]
     where = Where(builder.mapping, str(name), name)
 

@@ -20,6 +20,7 @@ from engine.mapping.scope import Fn, Scope
 from engine.mapping.sources import EntitySource
 from engine.mapping.step import Step, World, compile_step
 from engine.mapping.targets import Result
+from engine.mapping.watching import Watch
 from engine.strictyaml import Map, Mark, Text, mark, read_file
 from engine.text import did_you_mean
 from engine.values import Value
@@ -31,9 +32,11 @@ _FRAGMENT_KEYS = ("fragment", "about", "from", "let", "set")
 class Library:
     """What `mappings/` holds. `problems` are all errors and warnings of its files, sorted."""
 
-    def __init__(self, directory: Path, formats: Mapping[str, Format], entities: Mapping[str, Entity]) -> None:
+    def __init__(
+        self, directory: Path, formats: Mapping[str, Format], entities: Mapping[str, Entity], watch: Watch | None = None
+    ) -> None:
         self.directory = directory
-        self.formats, self.entities = formats, entities
+        self.formats, self.entities, self._watch = formats, entities, watch
         self.tables: dict[str, CodeTable] = {}
         self.files: list[Path] = []
         self._steps: dict[str, Step | None] = {}
@@ -43,10 +46,12 @@ class Library:
         self._broken: set[str] = set()  # files whose YAML is wrong: compiled only to find what else is
 
     @classmethod
-    def load(cls, directory: Path, formats: Mapping[str, Any], entities: Mapping[str, Entity]) -> Library:
-        """Reads `directory`/mappings. `formats` are registry declarations or built formats, by name."""
+    def load(
+        cls, directory: Path, formats: Mapping[str, Any], entities: Mapping[str, Entity], watch: Watch | None = None
+    ) -> Library:
+        """Reads `directory`/mappings. `formats` are registry declarations or built formats, by name; `watch` looks on."""
         built: dict[str, Format] = {name: kind.build() if hasattr(kind, "build") else kind for name, kind in formats.items()}
-        library = cls(Path(directory), built, entities)
+        library = cls(Path(directory), built, entities, watch)
         library._read()
         return library
 
@@ -68,11 +73,11 @@ class Library:
             table, problems = read_table(path, self._name(path))
             self._report.problems += problems
             if table:
-                self.tables[table.name] = table
+                self.tables[table.name] = self._watch.table(table) if self._watch is not None else table
         files = [lines for path in sorted(mappings.glob("*.yaml")) if (lines := self._load(path)) is not None]
         self.files += sorted(mappings.glob("*.j2"))
         fragments = self._fragments(files)
-        world = World(mappings, self.formats, self.entities, self.tables, fragments)
+        world = World(mappings, self.formats, self.entities, self.tables, fragments, self._watch)
         for lines in files:
             if "fragment" not in lines:
                 self._compile(lines, world)

@@ -24,6 +24,7 @@ from engine.mapping.sources import EntitySource
 from engine.mapping.targets import EntityTarget, JsonTarget, MessageTarget, Result, TemplateTarget
 from engine.mapping.targets import Target as Output
 from engine.mapping.templates import load_template
+from engine.mapping.watching import Watch
 from engine.strictyaml import Map, Seq, Text
 from engine.text import did_you_mean, listed
 from engine.values import Value
@@ -46,6 +47,7 @@ class World:
     entities: Mapping[str, Entity]
     tables: Mapping[str, CodeTable]
     fragments: Mapping[str, Map]
+    watch: Watch | None = None
 
 
 @dataclass
@@ -69,6 +71,7 @@ class Step:
     edits_copy: bool = False
     blank: Editable | None = None  # what a new message begins as
     begun: int = 0  # how many of the assignments are in it
+    watch: Watch | None = None
 
     def apply(self, document: Document, facts: Facts, first: int) -> list[Result]:
         """Raises MappingError or UnknownCode."""
@@ -76,6 +79,8 @@ class Step:
         try:
             for scope in self.frame.scopes(Scope(document, facts, [])):
                 for value in self._values(scope):
+                    if self.watch is not None:
+                        self.watch.made(value)
                     checked = self.output.check(value, self.where, self.marks)
                     self._check(scope, checked)
                     action = self._action(scope)
@@ -155,7 +160,7 @@ def compile_step(lines: Map, world: World, report: Report) -> Step | None:
             report.error(lines, "to is missing: a canonical entity (charge/v1), hl7v2, json, xml or text.")
         return None
     format_, many = source
-    builder = Builder(name, report, world.fragments)
+    builder = Builder(name, report, world.fragments, watch=world.watch)
     around = Surroundings(format_, world.tables)
     compiled = _Compilation(lines, world, report, builder, around, format_, many)
     return compiled.run()
@@ -207,10 +212,10 @@ class _Compilation:
         frame, inside = self.builder.frame(frame_lines, self.around, target)
         where = Where(name, root, lines.key("set") if "set" in lines else lines["to"])
         step = Step(name, lines, self.format.name, self.many, output, frame, None, where)
-        step.lets = inside.lets
+        step.lets, step.watch = inside.lets, self.world.watch
         if "action" in lines:
             step.action = (
-                quick(self.builder.value(lines["action"], inside)),
+                quick(self.builder.value(lines["action"], inside, kind="action")),
                 Where(name, f"{root}.action".lstrip("."), lines["action"]),
             )
         self._content(step, output, inside, target)
@@ -296,7 +301,7 @@ class _Compilation:
         for name, text in checks.items():
             if not isinstance(text, Text) or not text.startswith("="):
                 self.report.error(text, f"the check '{name}' is a condition: it begins with =.")
-            elif compiled := self.builder.compiled(text, around, condition=True):
+            elif compiled := self.builder.compiled(text, around, condition=True, kind="check", target=str(name)):
                 step.checks.append((str(name), compiled, Where(step.name, str(name), text)))
 
     def _unused(self, frame: Map) -> None:

@@ -1,0 +1,1 @@
+"""The doors, by topic. A module here is found by itself: see `engine.console.doors`."""

@@ -26,6 +26,7 @@ REMEDIES = {
     "curl": "apt-get install curl",
     "git": "apt-get install git",
     "make": "apt-get install make",
+    "chromium": "apt-get install chromium",
     "node": "apt-get install nodejs npm",
     "strace": "apt-get install strace",
     "cc": "apt-get install gcc libc6-dev",

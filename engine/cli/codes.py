@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import re
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli.terminal import json_option, print_json, print_table, site_option
-from engine.errors import EXIT_FAILED, ConfigurationError, Problem, WardlineError
+from engine.errors import ConfigurationError, Problem, WardlineError
 from engine.escape import visible
-from engine.text import counted, did_you_mean, listed
+from engine.text import counted, listed
 
 if TYPE_CHECKING:
     from engine.mapping.codes import CodeTable
-    from engine.mapping.rows import Added
     from engine.mapping.uses import Use
     from engine.store.rows import UnknownRow
-
-
-class NoTable(WardlineError):
-    """There is no such table, or the row does not fit it."""
-
-    exit_code = EXIT_FAILED
 
 
 class _Codes(click.Group):
@@ -73,10 +61,11 @@ def _shows(name: str) -> click.Command:
     @json_option
     @click.pass_context
     def show(context: click.Context, site: Path, as_json: bool) -> None:
+        from engine.mapping.tablefile import table_file
         from engine.mapping.uses import uses
 
         site, as_json = _inherited(context, site), as_json or _parent(context)["as_json"]
-        table = _table(name, site)
+        table = table_file(site, name).table
         used, waiting = uses(site), _unknown(site)
         if as_json:
             rows = [dict(zip(table.header, row, strict=True)) for row in table.cells]
@@ -110,60 +99,20 @@ def add(context: click.Context, table: str, cells: tuple[str, ...], site: Path) 
     \b
       wardline codes add sex code=N sex=other
     """
+    from engine.mapping.tablefile import add_row, answers, keys_of, table_file
+
     site = _inherited(context, site)
     given = dict(_cell(text) for text in cells)
     if len(given) < len(cells):
         raise click.UsageError("a column is given twice.")
-    _table(table, site)
-    added = _added(site / "mappings" / "codes" / f"{table}.csv", table, given, _keys(table, site))
-    file = f"mappings/codes/{table}.csv"
-    click.echo(f"{file}:{added.line}  {visible(added.row)}")
-    waiting = _answered(added, [row for row in _unknown(site) or () if row.table == table], _keys(table, site))
+    table_file(site, table)
+    keys = keys_of(site, table)
+    added = add_row(site, table, given, keys)
+    click.echo(f"mappings/codes/{table}.csv:{added.line}  {visible(added.row)}")
+    waiting = [row for row in _unknown(site) or () if row.table == table and answers(added, keys, row.value)]
     if number := sum(row.waiting for row in waiting):
         verb = "waits" if number == 1 else "wait"
         click.echo(f"{counted(number, 'message')} {verb} for it. Have the engine take it up: wardline reload")
-
-
-# ── the file ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _added(path: Path, name: str, cells: dict[str, str], keys: Sequence[tuple[str, ...]]) -> Added:
-    """The row is in the file, on disk, when this returns; or nothing has changed."""
-    from engine.mapping.rows import with_row
-
-    path = path.resolve()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # two who add at the same time do it one after the other
-        before = path.stat()
-        added = with_row(path.read_bytes(), name, f"mappings/codes/{path.name}", cells, keys)
-        _replace(path, added.content, before)
-        os.fsync(folder)
-    except ValueError as error:
-        raise NoTable(str(error)) from None
-    except OSError as error:
-        raise NoTable(f"{path} cannot be written: {error.strerror}. It is as it was.") from None
-    finally:
-        os.close(folder)
-    return added
-
-
-def _replace(path: Path, content: bytes, before: os.stat_result) -> None:
-    number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(number, "wb") as stream:
-            os.fchmod(number, before.st_mode & 0o7777)
-            stream.write(content)
-            stream.flush()
-            os.fsync(number)
-        now = path.stat()
-        if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
-            raise ValueError(f"{path} was changed by somebody else just now. Look at it, and try again.")
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
 
 
 def _cell(text: str) -> tuple[str, str]:
@@ -187,29 +136,6 @@ def _tables(site: Path) -> list[CodeTable]:
     return [table for table, _ in read if table is not None]
 
 
-def _table(name: str, site: Path) -> CodeTable:
-    from engine.mapping.codes import read_table
-
-    known = [path.stem for path in sorted(site.glob("mappings/codes/*.csv"))]
-    if name not in known:
-        hint = did_you_mean(name, known) or (f" There are {listed(known)}." if known else " mappings/codes/ is empty.")
-        raise NoTable(f"there is no code table '{name}'.{hint}")
-    table, problems = read_table(site / "mappings" / "codes" / f"{name}.csv", f"mappings/codes/{name}.csv")
-    if table is None:
-        raise ConfigurationError(problems)
-    return table
-
-
-def _keys(name: str, site: Path) -> list[tuple[str, ...]]:
-    """The columns in which the site's expressions look in the table; none where nobody knows."""
-    from engine.mapping import Library
-    from engine.registry import entities, formats
-
-    library = Library.load(site, formats(), entities())
-    table = library.tables.get(name)
-    return table.keys if table else []
-
-
 def _unknown(site: Path) -> list[UnknownRow] | None:
     """Codes without a row that messages brought; None where the store cannot be read, as before the engine's first start."""
     from engine.cli.stored import stored
@@ -219,19 +145,6 @@ def _unknown(site: Path) -> list[UnknownRow] | None:
             return store.history.unknown_codes()
     except WardlineError:
         return None
-
-
-def _answered(added: Added, unknown: Sequence[UnknownRow], keys: Sequence[tuple[str, ...]]) -> list[UnknownRow]:
-    """The codes that the new row has an answer for."""
-    from engine.mapping.codes import named
-
-    table = added.table
-    patterns = []
-    for columns in keys or [table.columns[:1]]:
-        cells = tuple(table.rows[-1][table.columns.index(column)] for column in columns)
-        parts = named(columns, cells).split("*") if "*" in cells else [named(columns, cells)]
-        patterns.append(".*".join(map(re.escape, parts)))
-    return [row for row in unknown if any(re.fullmatch(pattern, row.value, re.DOTALL) for pattern in patterns)]
 
 
 def _places(name: str, used: Sequence[Use]) -> list[str]:

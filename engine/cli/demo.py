@@ -18,6 +18,7 @@ COPIED = ("conf", "channels", "mappings", "samples")
 MARKER = ".wardline-demo"  # a directory with this file was made by the demo, and may be made anew
 FEEDS = {"adt": "ADT_LISTEN", "charges": "CHARGES_LISTEN", "results": "RESULTS_LISTEN"}  # channel → its address variable
 SAMPLES = {"adt": "adt_*.hl7", "charges": "dft_*.hl7", "results": "oru_*.hl7"}
+CONSOLE = 8070  # where the demo's console is, unless somebody else is there
 STRAY = "siu_s12_surgery.hl7"  # what no channel of the site takes
 SETTLE_WITHIN = 30.0  # seconds that deliveries get to end after the last message was sent
 
@@ -68,6 +69,7 @@ class _Play:
 
         self._receivers, self._addresses, self._screen = receivers, addresses, screen
         self._messages, self._rate, self._stay = messages, rate, stay
+        self._here = here
         self.complete = False
         samples = here / "samples" / "hl7v2"
         stray = samples / STRAY
@@ -86,6 +88,7 @@ class _Play:
 
         laboratory = await self._receivers.open_laboratory(runtime, int(self._addresses["LIS_PORT"]))
         self._screen.start(runtime.clock)
+        ensureDeferred(self._invite(runtime.clock, pause))
         share, more = divmod(self._messages, len(self._feeds))
         flows = []
         for n, feed in enumerate(self._feeds):
@@ -100,6 +103,16 @@ class _Play:
         self._screen.stop()
         await laboratory.stop()
         await self._receivers.stop()
+
+    async def _invite(self, clock: Any, pause: Any) -> None:
+        """Say where the console is, and how to get in, once it is there."""
+        token = self._here / ".wardline" / "first-token"
+        address = self._addresses["CONSOLE_LISTEN"]
+        for _ in range(100):
+            if token.exists() and _answers(address):
+                self._screen.invite(f"http://{address}/first?token={token.read_text().strip()}")
+                return
+            await pause(clock, 0.2)
 
     async def _settle(self, clock: Any, pause: Any) -> None:
         """Until every delivery has ended, as the events tell."""
@@ -129,11 +142,12 @@ def _copy(site: Path, directory: Path) -> Path:
 
 def _environment(ports: dict[str, int]) -> dict[str, str]:
     """The variables that the site's files leave open, for this machine and this hour."""
-    free = _free_ports(len(FEEDS) + 2)
+    free = _free_ports(len(FEEDS) + 3)
     addresses = {variable: f"127.0.0.1:{free.pop()}" for variable in FEEDS.values()}
     laboratory = free.pop()
     registry = f"http://127.0.0.1:{ports['registry']}"
     return addresses | {
+        "CONSOLE_LISTEN": f"127.0.0.1:{CONSOLE if _is_free(CONSOLE) else free.pop()}",
         "LIS_PORT": str(laboratory),
         "LIS_CONNECT": f"127.0.0.1:{laboratory}",
         "BILLING_URL": f"http://127.0.0.1:{ports['billing']}/charges",
@@ -141,6 +155,22 @@ def _environment(ports: dict[str, int]) -> dict[str, str]:
         "MPI_URL": f"{registry}/patients",
         "ENCOUNTERS_URL": f"{registry}/encounters",
     }
+
+
+def _answers(address: str) -> bool:
+    """Whether somebody listens there, by now."""
+    host, _, port = address.rpartition(":")
+    with socket.socket() as knocking:
+        knocking.settimeout(0.2)
+        return knocking.connect_ex((host, int(port))) == 0
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def _free_ports(count: int) -> list[int]:

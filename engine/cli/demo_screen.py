@@ -35,6 +35,7 @@ class Screen:
         self._live: Live | None = None
         self._began = time.monotonic()
         self._note = ""
+        self._invitation = ""
 
     def __call__(self, event: events.Event) -> None:
         match event:
@@ -94,6 +95,12 @@ class Screen:
     def note(self, text: str) -> None:
         self._note = text
 
+    def invite(self, address: str) -> None:
+        """The link by which the first person gets into the console."""
+        self._invitation = address
+        if not self._interactive:
+            self._remark("green", f"console   {address}")
+
     def settled(self, sent: int) -> bool:
         """Every message that was sent is accounted for, and every delivery has ended."""
         seen = sum(
@@ -128,6 +135,8 @@ class Screen:
     def _picture(self) -> Group:
         remarks: Any = Group(*self._remarks) if self._remarks else Text("nothing yet", style="dim")
         parts: list[Any] = [self._tables(), Panel(remarks, title="What is worth a look", title_align="left")]
+        if self._invitation:
+            parts.append(Text.assemble(("The console: ", "bold"), (self._invitation, "bold cyan")))
         if self._note:
             parts.append(Text(self._note, style="bold green"))
         return Group(*parts)

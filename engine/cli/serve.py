@@ -10,21 +10,28 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.process import reapAllProcesses
 from twisted.python.failure import Failure
 
 from engine import reactor as engine_reactor
-from engine.app import Engine, make_runtime
+from engine.app import Engine, make_runtime, wall_clock
+from engine.cli.companions import Companion
 from engine.config import load_site
 from engine.contracts import Runtime, Site
 from engine.errors import EXIT_FAILED, WardlineError
-from engine.events import EngineChanged, Event
+from engine.events import EngineChanged, Event, Listening
 from engine.net import LoopNetwork
 from engine.observe import Bus, Logs, Metrics, Monitor
+from engine.observe.activity import Activity
+from engine.observe.tally import Tally
 from engine.operations.control import Control
+from engine.operations.requests import Taking
+from engine.operations.status import Status
 from engine.operations.verbs import Operations
 from engine.pipeline.keeper import SiteWork, hatch
 from engine.pipeline.translators import Processes
+from engine.pipeline.worker import Wake, Worker
 
 MOST_TRANSLATORS = 8  # what one engine can keep busy
 
@@ -47,40 +54,59 @@ def serve(
     work = SiteWork(site, read)
     hatched = [hatch(work) for _ in range(_translators())]  # first of all: they inherit nothing but the site
     reactor = engine_reactor.install()
-    bus, logs, metrics = Bus(), Logs(level), Metrics()
+    bus, logs, metrics, activity = Bus(), Logs(level), Metrics(), Activity(wall_clock)
     logs.take_over()
-    for listener in (logs, metrics, subscriber):
+    for listener in (logs, metrics, activity, subscriber):
         if listener is not None:
             bus.subscribe(listener)
     runtime = make_runtime(reactor, LoopNetwork(reactor), bus.emit)
     process = _Process(reactor, bus)
     translator = Processes(reactor, hatched, process.give_up)
-    engine = Engine(site, runtime, translator, process.fail)
+    tally = Tally(metrics)
+    engine = Engine(site, runtime, translator, process.fail, tally)
     monitor = Monitor(reactor, site.monitor, metrics, engine.state) if site.monitor else None
     operations = Operations(engine, read, reactor.getThreadPool(), reactor)
-    control = Control(reactor, site.directory, operations.verbs())
+    verbs: dict[str, Any] = {**operations.verbs(), "status": Status(engine, metrics, activity, tally)}
+    control = Control(reactor, site.directory, verbs)
+    taking = Worker(Taking(lambda: engine.at.store, verbs).step, Wake(), reactor, engine.at.fault)
+    companions = [Companion(reactor, name, ["--site", site.directory], bus.emit) for name in _beside(site)]
 
     async def start() -> None:
         process.on_hangup(operations.hangup)  # before anybody could think that it runs: unhandled, it kills
+        process.on_children()
         engine.open()
         control.start()
+        if site.store.startswith("postgres"):
+            taking.start()
         if monitor is not None:
             await monitor.start()
         await operations.start()
         if site.watch:
             operations.watch()
+        for companion in companions:
+            companion.start()
+        if site.console:
+            bus.emit(Listening("console", site.console))
         if accompany is not None:
             await accompany(engine, runtime)
             process.stop()
 
     async def stop() -> None:
+        ended = gatherResults([ensureDeferred(companion.stop()) for companion in companions])  # while we stop
         await control.stop()
+        await taking.stop()
         await engine.stop()
         if monitor is not None:
             await monitor.stop()
+        await ended
 
     process.run(start, stop)
     return process.exit_code
+
+
+def _beside(site: Site) -> list[str]:
+    """The commands that run beside the engine of a site: the console, where it has one, and the index it searches in."""
+    return ["console", "index"] if site.console else []
 
 
 def _translators() -> int:
@@ -125,6 +151,15 @@ class _Process:
             ensureDeferred(reload()).addErrback(lambda failure: None)  # type: ignore[arg-type]
 
         engine_reactor.loop_of(self._reactor).add_signal_handler(signal.SIGHUP, begin)
+
+    def on_children(self) -> None:
+        """Notice at once that a child has ended. Twisted waits for its own wakeup by SIGCHLD, which a loop that handles
+        signals itself (see `on_hangup`) has taken away from it: a companion that has ended would never be told of."""
+
+        def reap(number: int, frame: Any) -> None:
+            self._reactor.callFromThread(reapAllProcesses)
+
+        signal.signal(signal.SIGCHLD, reap)
 
     def _at_once(self) -> None:
         """A second signal: whoever sends it waits no longer. The store is as after a crash, and that is what it is made for."""

@@ -10,6 +10,7 @@ organization: {organization}
 environment: test                           # shown wherever people act
 timezone: UTC                               # of timestamps that carry no offset, such as America/New_York
 store: sqlite:///data/wardline.db
+console: {{listen: 127.0.0.1:8070}}           # the web console
 monitor: {{listen: 127.0.0.1:8071}}           # /live, /ready and /metrics
 """
 

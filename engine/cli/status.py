@@ -9,7 +9,7 @@ import click
 
 from engine.cli.terminal import json_option, print_json, print_table, site_option
 
-CHANNELS = ("channel", "version", "received", "translated", "filtered", "parked", "rejected", "duplicate")
+CHANNELS = ("channel", "state", "version", "received", "translated", "filtered", "parked", "rejected", "duplicate", "why")
 DESTINATIONS = ("destination", "state", "waiting", "oldest", "delivered", "parked", "why")
 
 
@@ -17,7 +17,7 @@ DESTINATIONS = ("destination", "state", "waiting", "oldest", "delivered", "parke
 @site_option
 @json_option
 def command(site: Path, as_json: bool) -> None:
-    """Show what runs here and what waits: channels with their messages, destinations with their queues.
+    """Show what runs here and what waits: channels with their state and messages, destinations with their queues.
 
     Without a running engine the store alone is read, and the first line says so. Counting takes about half a second for each
     million messages.
@@ -49,21 +49,31 @@ def command(site: Path, as_json: bool) -> None:
 
 
 def _facts(running: dict[str, Any], counts: Any) -> dict[str, Any]:
-    versions: dict[str, str] = running.get("running", {})
-    states: dict[str, list[str]] = running.get("destinations", {})
-    channels = {name: {"version": version} for name, version in versions.items()}
+    """Where no engine runs, states are those of the next start."""
+    known: dict[str, dict[str, Any]] = running.get("channels", {})
+    states: dict[str, dict[str, Any]] = running.get("destinations", {})
+    channels: dict[str, dict[str, Any]] = {}
+    for name in {*known, *counts.channels, *(name for name, _ in counts.messages)}:
+        state, why = counts.channels.get(name, ("", "")) if not running else ("", "")
+        row = known.get(name, {"state": state, "version": "", "why": why})
+        channels[name] = {word: row[word] for word in ("state", "version", "why")}
     for (name, state), number in counts.messages.items():
-        channels.setdefault(name, {"version": ""})[state] = number
+        channels[name][state] = number
     destinations: dict[str, dict[str, Any]] = {}
     for name in sorted({*states, *counts.destinations}):
-        state, why = states.get(name) or counts.destinations.get(name, ("", ""))
+        state, why = counts.destinations.get(name, ("", ""))
+        if name in states:
+            state, why = states[name]["state"], states[name]["why"]
         ended = {one: number for (to, one), number in counts.deliveries.items() if to == name}
         destinations[name] = {"state": state, "why": why, "oldest": counts.oldest.get(name, 0), **ended}
     return {"running": bool(running), "channels": dict(sorted(channels.items())), "destinations": destinations}
 
 
 def _channel(name: str, row: dict[str, Any]) -> list[str]:
-    return [name, row["version"], *(f"{row[state]:,}" if row.get(state) else "" for state in CHANNELS[2:])]
+    from engine.escape import visible
+
+    counts = [f"{row[state]:,}" if row.get(state) else "" for state in CHANNELS[3:-1]]
+    return [name, row["state"], row["version"], *counts, visible(row["why"])]
 
 
 def _destination(name: str, row: dict[str, Any], local: Any) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from engine.errors import ConfigurationError, StoreError, StoreTooNew, WardlineE
 if TYPE_CHECKING:
     from engine.config.files import EngineFile
     from engine.store.history import History
+    from engine.textindex import TextIndex
 
 SQLITE = "sqlite:///"
 
@@ -26,6 +27,16 @@ class Stored:
 
     history: History
     timezone: str
+    url: str
+    _opened: ExitStack
+
+    def texts(self) -> TextIndex:
+        """The index of texts, closed with the store. Raises NoIndex, StoreError."""
+        from engine.textindex import open_index
+
+        index = open_index(self.url)
+        self._opened.callback(index.close)
+        return index
 
     def local(self, instant: int, milliseconds: bool = False) -> str:
         """An instant in the site's time zone: `2026-11-21 10:30:00`."""
@@ -56,8 +67,8 @@ def stored(site: Path) -> Iterator[Stored]:
         raise
     except Exception as error:  # of the driver's too; the URL may hold a password
         raise StoreError(str(error).strip().replace(url, _shown(settings.store)) + ": has the engine run here?") from None
-    with history:
-        yield Stored(history, settings.timezone)
+    with history, ExitStack() as opened:
+        yield Stored(history, settings.timezone, url, opened)
 
 
 def engine_settings(site: Path) -> EngineFile:

@@ -38,7 +38,7 @@ def read_engine(report: Report, environment: Environment) -> tuple[EngineFile | 
     file = report.load(path)
     if file is None:
         return None, Map()
-    settings = validate(EngineFile, _resolved(file, report, environment), report)
+    settings = validate(EngineFile, _resolved(file, report, environment), report, environment)
     if settings is not None and str(file.get("store", "")).startswith(SECRET):
         settings = settings.model_copy(update={"store": Hidden(settings.store)})
     return settings, file

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from engine.quantities import Address, Duration, Rate, Size
+from engine.quantities import Address, Duration, Rate, Secret, Size
 from engine.registry import Options
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -62,6 +62,69 @@ def _store(url: str) -> str:
 class Listen(Options):
     listen: Address
     """Where to listen, `host:port`."""
+
+
+ConsoleRole = Literal["viewer", "analyst", "operator", "auditor", "admin"]
+"""What a person may do in the console, on the channels that a pattern matches."""
+
+
+def _issuer(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")):
+        raise ValueError("an issuer is an https URL like https://login.example.org/realms/hospital")
+    if not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("an issuer is a URL without user, query and fragment, as its own discovery document has it")
+    return url
+
+
+class Oidc(Options):
+    """People log in at an OpenID Connect provider; what they may do here follows from a claim it makes of them."""
+
+    issuer: Annotated[str, AfterValidator(_issuer)]
+    """The provider's issuer, as in its discovery document: `https://login.example.org/realms/hospital`."""
+    client_id: str = Field(min_length=1)
+    """Our name there."""
+    client_secret: Secret
+    """Our secret there, as a reference: `secret://env/WARDLINE_OIDC`."""
+    label: str = "Single sign-on"
+    """What the button on the login page says."""
+    scope: str = Field(default="openid profile email", pattern=r"^openid( [\x21\x23-\x5b\x5d-\x7e]+)*$")
+    """What is asked for, beginning with `openid`; some providers make the claim only where it is asked for by name."""
+    claim: str = Field(default="groups", min_length=1)
+    """The claim that says what somebody is: a text or a list of texts, in the ID token or at the userinfo endpoint."""
+    grants: dict[str, dict[ConsoleRole, str | list[str]]] = Field(min_length=1)
+    """Values of the claim, each with roles and the channels they are for: `{lab-team: {operator: "lab*", viewer: "*"}}`.
+    Who has none of them is not let in."""
+
+
+class ConsoleTls(Options):
+    """With what the console shows who it is."""
+
+    certificate: str = Field(min_length=1)
+    """PEM file of the certificate and its chain."""
+    key: str = Field(min_length=1)
+    """PEM file of its key, which nobody else may read."""
+
+
+class Console(Options):
+    """The web console and its API."""
+
+    listen: Address
+    """Where it listens, `host:port`. Beyond this machine only with `tls`."""
+    tls: ConsoleTls | None = None
+    """Serve HTTPS; without it the console is for this machine alone, or for a proxy that runs on it."""
+    oidc: Oidc | None = None
+    """Let people log in at an OpenID Connect provider, besides by password."""
+
+    @model_validator(mode="after")
+    def _in_the_clear(self) -> Console:
+        host = self.listen.host
+        if self.tls is None and not (host in ("localhost", "::1") or host.startswith("127.")):
+            raise ValueError(
+                f"listen: {self.listen} can be reached from elsewhere, and passwords would cross the network in the clear: "
+                "give it tls: {certificate: …, key: …}, or listen on 127.0.0.1 behind a proxy that has them"
+            )
+        return self
 
 
 class Disk(Options):
@@ -115,8 +178,8 @@ class EngineFile(Options):
     """How long messages are kept, where a channel does not say otherwise; without it for ever."""
     watch: bool = False
     """Take up changes of the site's files by itself, once they have come to rest and are right."""
-    console: Listen | None = None
-    """Where the console will listen, in a release that has one."""
+    console: Console | None = None
+    """Where the console is; without it there is none."""
     monitor: Listen | None = None
     """Where `/live`, `/ready` and `/metrics` are served; nowhere without it."""
 

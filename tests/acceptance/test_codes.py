@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from engine.cli import cli, codes
+from engine.cli import cli
+from engine.mapping import tablefile
 from engine.model import MessageState, ParkReason, Translation
 from tests.contract.store.helpers import Site
 from tests.unit.config.sites import make
@@ -150,7 +151,7 @@ def test_a_disk_that_fails_leaves_the_file_as_it_was(place: Path, monkeypatch: p
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(codes.os, step, full)
+    monkeypatch.setattr(tablefile.os, step, full)
     done = run(place, "add", "gl", "department=A", "revenue_code=B", "account=1")
     assert done.exit_code != 0
     assert "cannot be written: No space left on device. It is as it was." in said(done)
@@ -161,13 +162,13 @@ def test_a_disk_that_fails_leaves_the_file_as_it_was(place: Path, monkeypatch: p
 
 def test_an_edit_meanwhile_is_not_lost(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = place / "mappings/codes/gl.csv"
-    make_temporary = codes.tempfile.mkstemp
+    make_temporary = tablefile.tempfile.mkstemp
 
     def while_somebody_edits(**where: Any) -> Any:
         table.write_text(GL + "X,1,2\n")
         return make_temporary(**where)
 
-    monkeypatch.setattr(codes.tempfile, "mkstemp", while_somebody_edits)
+    monkeypatch.setattr(tablefile.tempfile, "mkstemp", while_somebody_edits)
     done = run(place, "add", "gl", "department=A", "revenue_code=B", "account=1")
     assert "was changed by somebody else just now" in said(done)
     assert table.read_text() == GL + "X,1,2\n"
@@ -175,7 +176,7 @@ def test_an_edit_meanwhile_is_not_lost(place: Path, monkeypatch: pytest.MonkeyPa
 
 def test_many_who_add_at_the_same_time_all_have_their_row(place: Path) -> None:
     def add(number: int) -> None:
-        codes._added(place / "mappings/codes/sex.csv", "sex", {"code": f"N{number}", "sex": "other"}, [])
+        tablefile.add_row(place, "sex", {"code": f"N{number}", "sex": "other"}, [])
 
     threads = [threading.Thread(target=add, args=(number,)) for number in range(20)]
     for thread in threads:
@@ -190,10 +191,10 @@ def test_a_reader_never_sees_half_a_file(place: Path) -> None:
     """Another process adds rows and is killed; whatever is read in between is whole."""
     table = place / SEX
     script = (
-        "import sys; from pathlib import Path; from engine.cli.codes import _added\n"
-        "for n in range(10_000): _added(Path(sys.argv[1]), 'sex', {'code': f'K{n}', 'sex': 'x' * 500}, [])\n"
+        "import sys; from pathlib import Path; from engine.mapping.tablefile import add_row\n"
+        "for n in range(10_000): add_row(Path(sys.argv[1]), 'sex', {'code': f'K{n}', 'sex': 'x' * 500}, [])\n"
     )
-    child = subprocess.Popen([sys.executable, "-c", script, str(table)], cwd=Path(__file__).resolve().parents[2])
+    child = subprocess.Popen([sys.executable, "-c", script, str(place)], cwd=Path(__file__).resolve().parents[2])
     try:
         seen = 0
         while seen < 40_000:

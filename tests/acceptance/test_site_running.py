@@ -77,6 +77,7 @@ class Running:
         self.engine = EngineProcess(
             directory,
             {
+                "CONSOLE_LISTEN": "127.0.0.1:0",
                 **{f"{name.upper()}_LISTEN": f"127.0.0.1:{port}" for name, port in self.ports.items()},
                 "MPI_URL": f"{base}/patients",
                 "ENCOUNTERS_URL": f"{base}/encounters",

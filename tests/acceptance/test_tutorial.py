@@ -31,7 +31,7 @@ def script(page: str, monitor: int) -> str:
     for number, block in enumerate(blocks(page), 1):
         lines += [f"echo '── block {number}'", block.rstrip()]
         if "wardline init" in block:
-            lines.append(f"sed -i 's/127.0.0.1:8071/127.0.0.1:{monitor}/' conf/engine.yaml")
+            lines.append(f"sed -i 's/127.0.0.1:8071/127.0.0.1:{monitor}/; s/127.0.0.1:8070/127.0.0.1:0/' conf/engine.yaml")
     return "\n".join(lines)
 
 
@@ -48,6 +48,7 @@ def test_the_blocks_of_the_page_run(page: str, tmp_path: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "ADT_LISTEN": f"127.0.0.1:{adt}",
         "CHARGES_LISTEN": f"127.0.0.1:{charges}",
+        "CONSOLE_LISTEN": "127.0.0.1:0",
     }
     with subprocess.Popen(
         ["bash", "-c", text],

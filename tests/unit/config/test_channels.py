@@ -166,7 +166,7 @@ SECOND = MINIMAL.replace("channel: adt", "channel: second")
     ("127.0.0.1:6660", "127.0.0.1:6660", "127.0.0.1:6660 is taken: channel adt listens on 127.0.0.1:6660 (channels/adt.yaml:3)."),
     ("0.0.0.0:6660", "127.0.0.1:6660", "127.0.0.1:6660 is taken: channel adt listens on 0.0.0.0:6660 (channels/adt.yaml:3)."),
     ("127.0.0.1:6660", "'[::]:6660'", "[::]:6660 is taken: channel adt listens on 127.0.0.1:6660 (channels/adt.yaml:3)."),
-    ("127.0.0.1:6660", "127.0.0.1:8071", "127.0.0.1:8071 is taken: the monitor listens on 127.0.0.1:8071 (conf/engine.yaml:6)."),
+    ("127.0.0.1:6660", "127.0.0.1:8071", "127.0.0.1:8071 is taken: the monitor listens on 127.0.0.1:8071 (conf/engine.yaml:7)."),
     ("127.0.0.1:6660", "127.0.0.2:6660", ""),
 ])  # fmt: skip
 def test_b123_one_address_twice(tmp_path: Path, first: str, second: str, expected: str) -> None:

@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach candidate,/usr/bin/python3 python3 python3.14 py
 FLAGS ?=
 DEPENDS := setup.cfg pyproject.toml .ci/install.py
 
-.PHONY: help demo test check lint docs bench campaign-kill campaign-power campaign-idle campaign-backlog clean
+.PHONY: help demo test check lint docs bench campaign-kill campaign-power campaign-idle campaign-backlog campaign-console campaign-api campaign-search clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -45,6 +45,18 @@ campaign-idle: .venv/.test ## ten thousand connections that say nothing, and wha
 
 campaign-backlog: .venv/.test ## start on a store in which a million deliveries wait (FLAGS="--messages 100000")
 	@$(BIN)/python -m tests.campaign.backlog --report docs/reports/backlog.md $(FLAGS)
+
+campaign-console: .venv/.test ## what a console in use costs intake
+	@$(BIN)/python -m tests.campaign.console --report docs/reports/console.md $(FLAGS)
+
+campaign-api: .venv/.test ## fifty thousand odd requests to the API; none may be a server error (FLAGS="--cases 5000")
+	@$(BIN)/python -m tests.campaign.api --report docs/reports/api-fuzz.md $(FLAGS)
+
+campaign-search: .venv/.test ## how fast messages are found among a million, on SQLite and PostgreSQL (FLAGS="--messages 100000")
+	@$(BIN)/python -m tests.bench.search_bench --report docs/reports/search.md $(FLAGS)
+
+campaign-xss: .venv/.test ## five hundred hostile texts in every field that the console shows, and Chromium on every page
+	@$(BIN)/python -m tests.campaign.xss --report docs/reports/hostile-content.md $(FLAGS)
 
 campaign-power: .venv/.test ## cut the power of a SQLite store 20,000 times; nothing acknowledged may be lost
 	@$(BIN)/python -m tests.campaign.power --report docs/reports/power-cut.md $(FLAGS)

@@ -19,15 +19,16 @@ from tests.browser.place import SAMPLES, Place, charge, running
 ROUNDS = 7
 HEAVIEST = 150_000  # bytes of a page with everything it loads
 LATEST = 200.0  # milliseconds until something is seen
-COLD = """() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
-  .reduce((sum, one) => sum + one.encodedBodySize, 0)"""
+COLD = """() => ['encodedBodySize', 'decodedBodySize'].map(size =>
+  [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')].reduce((sum, one) => sum + one[size], 0))"""
 PAINT = "() => performance.getEntriesByName('first-contentful-paint').map(one => one.startTime)[0]"
 ANSWER = "() => { const one = performance.getEntriesByType('navigation')[0]; return one.responseStart - one.requestStart; }"
 
 
 class Measured(NamedTuple):
     name: str
-    weight: int  # bytes, of everything, with an empty cache
+    sent: int  # bytes over the wire, of everything, with an empty cache
+    weight: int  # of the same unpacked
     first: float  # milliseconds until the first contents are painted, with an empty cache
     paint: float  # the same later, half of the times
     answer: float  # of it, until the console's answer began
@@ -51,13 +52,13 @@ def measure(browser: Browser, place: Place, cookie: str, name: str, path: str) -
     window = Window(browser, place.url, cookie)
     try:
         opened(window, path)
-        weight, first = window.page.evaluate(COLD), window.page.evaluate(PAINT)
+        (sent, weight), first = window.page.evaluate(COLD), window.page.evaluate(PAINT)
         paints, answers = [], []
         for _ in range(ROUNDS):
             opened(window, path)
             paints.append(window.page.evaluate(PAINT))
             answers.append(window.page.evaluate(ANSWER))
-        return Measured(name, weight, first, statistics.median(paints), statistics.median(answers))
+        return Measured(name, sent, weight, first, statistics.median(paints), statistics.median(answers))
     finally:
         window.close()
 
@@ -75,7 +76,10 @@ def pages(message: str) -> dict[str, str]:
 def page(found: list[Measured]) -> str:
     """docs/reports/console-pages.md"""
     facts = machine(Path())
-    rows = [f"| {one.name} | {one.weight / 1000:.0f} | {one.first:.0f} | {one.paint:.0f} | {one.answer:.0f} |" for one in found]
+    rows = [
+        f"| {one.name} | {one.sent / 1000:.0f} | {one.weight / 1000:.0f} | {one.first:.0f} | {one.paint:.0f} | {one.answer:.0f} |"
+        for one in found
+    ]
     heavy = [one.name for one in found if one.weight > HEAVIEST]
     late = [one.name for one in found if one.paint > LATEST]
     said = (
@@ -91,11 +95,11 @@ def page(found: list[Measured]) -> str:
     return (
         "# The console's pages\n\n"
         f"{said}; {soon}. Version {facts['wardline']}; repeat it with `python -m tests.browser.pages`.\n\n"
-        "Chromium on the machine of the engine and its console, over HTTP, nothing compressed; a store with some hundred messages. Weight is\n"
+        "Chromium on the machine of the engine and its console, over HTTP; a store with some hundred messages. Weight is\n"
         "everything that a page loads with an empty cache: HTML, styles, scripts, pictures, and what htmx fetches at once. Paint is the\n"
         f"browser's first contentful paint; afterwards the median of {ROUNDS}, with styles and scripts in the cache, as everybody has them after\n"
         "the first page.\n\n"
-        "| page | weight, kB | first paint, empty cache, ms | afterwards, ms | of it until the answer began, ms |\n|---|---|---|---|---|\n"
+        "| page | sent, kB | unpacked, kB | first paint, empty cache, ms | afterwards, ms | of it until the answer began, ms |\n|---|---|---|---|---|---|\n"
         + "\n".join(rows)
         + f"\n\nMachine: {facts['cores']} cores, {facts['processor']}, {facts['system']}; Python {facts['python']}, SQLite {facts['sqlite']}; "
         f"load average at the end {os.getloadavg()[0]:.1f}.\n"
